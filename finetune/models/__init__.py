@@ -1,0 +1,1 @@
+"""Base models: found, trusted, loaded, adapted, merged and compared."""

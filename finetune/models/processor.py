@@ -1,0 +1,86 @@
+"""Load tokenizers and processors from a checked folder, offline, and know their limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from finetune.errors import ArtefactError, ConfigError
+
+UNLIMITED = 10**9
+"""Above this, `model_max_length` means that the tokenizer does not know one."""
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load a tokenizer; one without a padding token pads with its end token, masked by length.
+
+    Raises:
+        ArtefactError: The folder has none that loads.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = _load(AutoTokenizer, folder, "tokenizer")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def load_processor(folder: Path, part: str) -> Any:
+    """Load what turns pictures or sound and text into model inputs.
+
+    Args:
+        folder: A model folder.
+        part: What it must have beside a tokenizer: `image_processor` or `feature_extractor`.
+
+    Raises:
+        ArtefactError: The folder has none that loads.
+        ConfigError: Its processor is for other inputs.
+    """
+    from transformers import AutoProcessor
+
+    processor = _load(AutoProcessor, folder, "processor")
+    missing = [name for name in (part, "tokenizer") if not hasattr(processor, name)]
+    if missing:
+        raise ConfigError(
+            f"The model in `{folder}` has no {missing[0].replace('_', ' ')}: it is made for other "
+            "tasks.",
+            fix="Choose a base model of this task's family, or another task.",
+        )
+    return processor
+
+
+def _load(auto_class: Any, folder: Path, kind: str) -> Any:
+    try:
+        loaded = auto_class.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
+        raise ArtefactError(
+            f"`{folder}` has no {kind} that loads: {' '.join(str(error).split())[:300]}",
+            fix=f"Put the {kind} files that the base model was published with beside its weights.",
+            where=str(folder),
+        ) from error
+    tokenizer = getattr(loaded, "tokenizer", loaded)
+    if len(tokenizer) - len(tokenizer.added_tokens_decoder) <= 1:
+        # transformers makes a tokenizer of special tokens alone where the files are missing
+        raise ArtefactError(
+            f"`{folder}` has no tokenizer: what loads knows no word.",
+            fix="Put the tokenizer files that the base was published with beside its weights.",
+            where=str(folder),
+        )
+    return loaded
+
+
+def token_limit(tokenizer: Any, config: Any = None) -> int | None:
+    """Return the most tokens that tokenizer and configuration say the model takes, or None."""
+    limits = [
+        getattr(tokenizer, "model_max_length", None),
+        getattr(config, "max_position_embeddings", None),
+        getattr(config, "n_positions", None)
+        if not getattr(config, "is_encoder_decoder", False)
+        else None,
+    ]
+    known = [
+        int(limit) for limit in limits if isinstance(limit, (int, float)) and 0 < limit < UNLIMITED
+    ]
+    return min(known) if known else None

@@ -1,0 +1,69 @@
+"""Names: how metrics, baselines and tasks are called when people read them."""
+
+from __future__ import annotations
+
+_METRICS = {
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "cer": "character error rate",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "weighted_f1": "weighted F1",
+    "macro_precision": "macro precision",
+    "macro_recall": "macro recall",
+    "mrr": "mean reciprocal rank",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "rougeLsum": "ROUGE-Lsum",
+    "ter": "translation edit rate",
+    "wer": "word error rate",
+    "zero_shot_accuracy": "zero-shot accuracy",
+}
+_BASELINES = {
+    "base_model": "untouched base model",
+    "majority": "always the most frequent class",
+    "most_frequent": "always the most frequent answer",
+    "tfidf_logistic_regression": "TF-IDF with logistic regression",
+    "copy_source": "copying the source",
+    "nearest_neighbour": "answer of the nearest training row",
+    "chance": "chance",
+}
+_TASKS = {
+    "text-classification": "Text classification",
+    "text2text-generation": "Text to text",
+    "translation": "Translation",
+    "summarization": "Summarisation",
+    "text-generation": "Text generation",
+    "zero-shot-image-classification": "Image and text matching",
+    "automatic-speech-recognition": "Speech recognition",
+}
+# Only for the arrows in tables: the verdict takes the direction from `greater_is_better`.
+_LOWER_IS_BETTER = {"loss", "perplexity", "wer", "cer", "ter", "brier", "ece", "rmse", "mae"}
+
+
+def metric(name: str) -> str:
+    """Return a metric's name for prose: ``wer`` is the word error rate."""
+    return _METRICS.get(name, name.replace("_", " "))
+
+
+def baseline(name: str) -> str:
+    """Return a baseline's name for prose."""
+    return _BASELINES.get(name, name.replace("_", " "))
+
+
+def task(tag: str) -> str:
+    """Return a task's name for a heading."""
+    return _TASKS.get(tag, tag.replace("-", " ").capitalize())
+
+
+def lower_is_better(name: str) -> bool:
+    """Say whether a metric is an error: by its last word, such as ``test_wer``."""
+    return name.rsplit("_", 1)[-1].lower() in _LOWER_IS_BETTER
+
+
+def shorten(text: object, length: int = 60) -> str:
+    """Cut a label or a slice value that would break a table."""
+    plain = " ".join(str(text).split())
+    return plain if len(plain) <= length else plain[: length - 1].rstrip() + "…"

@@ -1,0 +1,296 @@
+"""The verdict: what was gained, how sure that is and what to beware of, in plain sentences.
+
+A comparison has three honest outcomes, decided by the paired interval of the difference on the
+same test rows: the interval excludes zero on the good side (better), on the bad side (worse), or
+it includes zero (not distinguishable). Without an interval nothing is claimed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from finetune.reports import names
+from finetune.reports.facts import dig, objects
+from finetune.reports.numbers import (
+    Estimate,
+    count,
+    decimals,
+    interval,
+    number,
+    plain,
+    share,
+    shared_decimals,
+)
+
+Outcome = Literal["better", "same", "worse", "untested"]
+Tone = Literal["good", "neutral", "bad"]
+
+FEW_TEST_ROWS = 100
+_TONES: dict[Outcome, Tone] = {
+    "better": "good",
+    "same": "neutral",
+    "worse": "bad",
+    "untested": "neutral",
+}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of the verdict and how it sounds."""
+
+    text: str
+    tone: Tone = "neutral"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The fine-tuned model against one baseline, by the primary metric."""
+
+    baseline: str
+    outcome: Outcome
+    reference: Estimate
+    difference: Estimate
+
+    @property
+    def tone(self) -> Tone:
+        """How the outcome sounds."""
+        return _TONES[self.outcome]
+
+
+def outcome(difference: Estimate, *, greater_is_better: bool) -> Outcome:
+    """Decide a comparison from the paired interval of (fine-tuned − baseline)."""
+    if difference.low is None or difference.high is None:
+        return "untested"
+    if difference.low <= 0 <= difference.high:
+        return "same"
+    return "better" if (difference.low > 0) == greater_is_better else "worse"
+
+
+def compare(metrics: dict[str, Any]) -> list[Comparison]:
+    """Compare with the untouched base model, then with the best simple baseline."""
+    primary = str(metrics.get("primary_metric"))
+    greater = metrics.get("greater_is_better") is not False
+    value = Estimate.read(dig(metrics, "test", primary))
+    known = {
+        name: estimate
+        for name, scores in objects(metrics.get("baselines")).items()
+        if (estimate := Estimate.read(dig(scores, primary))) is not None
+    }
+    if value is None:
+        return []
+    simple = {name: estimate for name, estimate in known.items() if name != "base_model"}
+    chosen = ["base_model"] if "base_model" in known else []
+    if simple:
+        chosen.append(_best(simple, greater))
+    found = []
+    for name in chosen:
+        difference = _difference(dig(metrics, "comparisons", name), primary, value, known[name])
+        result = outcome(difference, greater_is_better=greater)
+        found.append(Comparison(name, result, known[name], difference))
+    return found
+
+
+def headline(metrics: dict[str, Any]) -> Sentence:
+    """Say in one short sentence whether fine-tuning paid off."""
+    comparisons = compare(metrics)
+    if Estimate.read(dig(metrics, "test", str(metrics.get("primary_metric")))) is None:
+        return Sentence("The model has not been evaluated yet.")
+    if not comparisons:
+        return Sentence("There is nothing to compare the model with.")
+    phrases = {
+        "better": "clearly better than",
+        "same": "not distinguishable from",
+        "worse": "worse than",
+        "untested": "not tested against",
+    }
+    groups: dict[str, list[str]] = {}
+    for each in comparisons:
+        groups.setdefault(phrases[each.outcome], []).append(f"the {_who(each.baseline)}")
+    text = ", but ".join(f"{phrase} {' and '.join(who)}" for phrase, who in groups.items())
+    tones = {each.tone for each in comparisons}
+    tone: Tone = "bad" if "bad" in tones else "good" if tones == {"good"} else "neutral"
+    return Sentence(f"The fine-tuned model is {text}.", tone)
+
+
+def verdict(metrics: dict[str, Any]) -> list[Sentence]:
+    """Return the sentences a manager needs: the result, each comparison, and the goal."""
+    primary = str(metrics.get("primary_metric"))
+    greater = metrics.get("greater_is_better") is not False
+    value = Estimate.read(dig(metrics, "test", primary))
+    if value is None:
+        return [Sentence("There is no result on the test rows yet.")]
+    comparisons = compare(metrics)
+    places = shared_decimals([value, *(each.reference for each in comparisons)])
+    rows = number(dig(metrics, "rows", "test"))
+    on = f"On {count(rows)} test rows, the" if rows is not None else "On the test rows, the"
+    confidence = number(metrics.get("confidence")) or 0.95
+    direction = "" if greater else " (lower is better)"
+    level = (
+        f" ({confidence * 100:.3g}\N{NO-BREAK SPACE}% interval)" if value.low is not None else ""
+    )
+    sentences = [
+        Sentence(
+            f"{on} fine-tuned model reaches {names.metric(primary)}{direction} "
+            f"{interval(value, places)}{level}."
+        )
+    ]
+    sentences += [_sentence(each, places) for each in comparisons]
+    if not any(each.baseline == "base_model" for each in comparisons):
+        sentences.append(Sentence("It was not compared with the untouched base model."))
+    if not any(each.baseline != "base_model" for each in comparisons):
+        sentences.append(Sentence("It was not compared with a simple baseline."))
+    goal = _goal(metrics)
+    return [*sentences, goal] if goal else sentences
+
+
+def warnings(
+    metrics: dict[str, Any], audit: dict[str, Any], manifest: dict[str, Any]
+) -> list[Sentence]:
+    """Return what a reader must know before trusting the figures."""
+    found = [*_data_warnings(audit), *_test_warnings(metrics)]
+    parity = objects(dig(manifest, "stages", "export", "parity"))
+    difference, tolerance = (
+        number(parity.get("max_abs_difference")),
+        number(parity.get("tolerance")),
+    )
+    if difference is not None and tolerance is not None and difference > tolerance:
+        found.append(
+            f"The merged model differs from the trained one by {difference:.3g}, more than the "
+            f"tolerance of {tolerance:.3g}."
+        )
+    agreed = number(parity.get("same_prediction"))
+    if agreed is not None and agreed < 1:
+        found.append(
+            f"The merged model gives another answer than the trained one on {share(1 - agreed, 1)} "
+            "of the rows compared."
+        )
+    return [Sentence(text, "bad") for text in found]
+
+
+def _data_warnings(audit: dict[str, Any]) -> list[str]:
+    found = []
+    exact, near = (number(dig(audit, "leakage", kind)) or 0 for kind in ("exact", "near"))
+    if exact or near:
+        parts = [f"{count(exact)} identical"] if exact else []
+        parts += [f"{count(near)} nearly identical"] if near else []
+        found.append(
+            f"Leakage: {' and '.join(parts)} row(s) stand both in training and in validation or "
+            "test, so the figures may be too good."
+        )
+    conflicts = number(audit.get("label_conflicts")) or 0
+    if conflicts:
+        found.append(f"{count(conflicts)} text(s) occur with more than one label.")
+    tokens = objects(audit.get("tokens"))
+    truncated = number(tokens.get("truncated_rows")) or 0
+    if truncated:
+        lost = number(tokens.get("tokens_lost"))
+        kept = number(dig(audit, "rows", "kept"))
+        rows = f" ({share(truncated, kept)})" if kept else ""
+        tail = f", {count(lost)} tokens lost" if lost else ""
+        limit = number(tokens.get("limit"))
+        at = f" to {count(limit)} tokens" if limit else ""
+        found.append(f"{count(truncated)} row(s){rows} were cut{at}{tail}.")
+    untrainable = number(tokens.get("untrainable_rows")) or 0
+    if untrainable:
+        found.append(f"{count(untrainable)} row(s) had nothing left to learn from and were unused.")
+    return found
+
+
+def _test_warnings(metrics: dict[str, Any]) -> list[str]:
+    found = []
+    rows = number(dig(metrics, "rows", "test"))
+    if rows is not None and rows < FEW_TEST_ROWS:
+        found.append(
+            f"There are only {count(rows)} test rows; below {FEW_TEST_ROWS} even the intervals are "
+            "rough."
+        )
+    empty = [
+        names.shorten(label, 30)
+        for label, scores in objects(metrics.get("per_class")).items()
+        if dig(scores, "support") == 0
+    ]
+    if empty:
+        more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+        quoted = ", ".join(f"“{label}”" for label in empty[:3])
+        found.append(f"No test row has the class {quoted}{more}: nothing is known about it.")
+    found += _weak_slices(metrics)
+    return found
+
+
+def _weak_slices(metrics: dict[str, Any]) -> list[str]:
+    primary = str(metrics.get("primary_metric"))
+    greater = metrics.get("greater_is_better") is not False
+    overall = Estimate.read(dig(metrics, "test", primary))
+    if overall is None:
+        return []
+    found = []
+    for column, values in objects(metrics.get("slices")).items():
+        for value, scores in objects(values).items():
+            part = Estimate.read(dig(scores, primary))
+            if part is None or part.low is None:
+                continue
+            weak = (
+                part.bounds[1] < overall.bounds[0]
+                if greater
+                else part.bounds[0] > overall.bounds[1]
+            )
+            if weak:
+                found.append(
+                    f"Rows with {names.shorten(column, 30)} = “{names.shorten(value, 30)}” are "
+                    f"served clearly worse than the rest: {names.metric(primary)} {interval(part)} "
+                    f"on {count(scores.get('rows'))} rows."
+                )
+    return found
+
+
+def _sentence(comparison: Comparison, places: int) -> Sentence:
+    who = f"the {_who(comparison.baseline)} ({interval(comparison.reference, places)})"
+    by = interval(comparison.difference, signed=True)
+    text = {
+        "better": f"Clearly better than {who}: difference {by}.",
+        "same": f"Not distinguishable from {who}: difference {by}, an interval that includes zero.",
+        "worse": f"Worse than {who}: difference {by}.",
+        "untested": f"Against {who} the difference is {by}, but no paired interval was recorded, "
+        "so chance is not excluded.",
+    }[comparison.outcome]
+    return Sentence(text, comparison.tone)
+
+
+def _goal(metrics: dict[str, Any]) -> Sentence | None:
+    goal = objects(metrics.get("goal"))
+    target = number(goal.get("target"))
+    if target is None or not isinstance(goal.get("met"), bool):
+        return None
+    name = names.metric(str(goal.get("metric")))
+    value = number(goal.get("value"))
+    places = decimals([target, value])
+    got = "" if value is None else f"; it is {plain(value, places)}"
+    bound = "at most" if names.lower_is_better(str(goal.get("metric"))) else "at least"
+    if goal.get("metric") == metrics.get("primary_metric"):
+        bound = "at least" if metrics.get("greater_is_better") is not False else "at most"
+    verb, tone = ("is met", "good") if goal["met"] else ("is not met", "bad")
+    text = f"The goal of {name} {bound} {plain(target, places)} {verb}{got}."
+    return Sentence(text, "good" if tone == "good" else "bad")
+
+
+def _difference(raw: Any, primary: str, value: Estimate, reference: Estimate) -> Estimate:
+    """Return the recorded paired difference, or the bare one when it cannot be used."""
+    bare = Estimate(value.value - reference.value)
+    recorded = Estimate.read(raw)
+    if recorded is None or objects(raw).get("metric", primary) != primary:
+        return bare
+    # A difference taken the other way round would turn the verdict on its head.
+    if recorded.value * bare.value < 0 and abs(recorded.value - bare.value) > 1e-9:
+        return bare
+    return recorded
+
+
+def _best(baselines: dict[str, Estimate], greater: bool) -> str:
+    ordered = sorted(baselines, key=lambda name: (baselines[name].value, name))
+    return ordered[-1] if greater else ordered[0]
+
+
+def _who(baseline: str) -> str:
+    name = names.baseline(baseline)
+    return name if baseline == "base_model" else f"best simple baseline, {name}"

@@ -1,0 +1,1 @@
+"""The run folder and the only writer of files in it."""

@@ -1,0 +1,202 @@
+"""Write files so that they are complete or absent: the only writer in the project."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from finetune.errors import StorageError
+
+EXPLAINED = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+    errno.EIO: "the disk reports an input/output error",
+    errno.ELOOP: "a symbolic link stands where a file belongs",
+    errno.ENOTDIR: "a file stands where a folder belongs",
+    errno.EISDIR: "a folder stands where a file belongs",
+    errno.EEXIST: "a file stands where a folder belongs",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EFBIG: "the file is larger than this system allows",
+    errno.ESTALE: "the network file system has lost the folder",
+}
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into StorageError with what to do."""
+    try:
+        yield
+    except Exception as error:
+        code = errno_of(error)
+        if code not in EXPLAINED:
+            raise
+        raise StorageError(
+            f"Cannot write `{path}`: {EXPLAINED[code]}{free_space(path, code)}.",
+            fix=FULL if code in (errno.ENOSPC, errno.EDQUOT) else ELSEWHERE,
+            where=str(path),
+        ) from error
+
+
+FULL = "Free some space, then give the same command again: it goes on where it stopped."
+ELSEWHERE = "Make it writable, or name another place with run.dir=FOLDER."
+
+
+def errno_of(error: Exception) -> int | None:
+    """Return the system's error number, also where a library in Rust gives it as text only."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found.group(1)) if found else None
+
+
+def free_space(path: Path, code: int | None) -> str:
+    """Return how many bytes are free, when a write failed for want of space."""
+    if code not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    parent = next((folder for folder in path.parents if folder.exists()), Path("/"))
+    return f" ({shutil.disk_usage(parent).free:,} bytes free)"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, sync it, and move it into place.
+
+    Raises:
+        StorageError: The disk is full, read-only, or not permitted; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(
+                temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644
+            )
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def strict(value: Any) -> Any:
+    """Return the value with non-finite numbers as null, for JSON has none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(item) for item in value]
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write strict, indented JSON; see `write_bytes`."""
+    write_text(
+        path, json.dumps(strict(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Write one strict JSON object a line; see `write_bytes`."""
+    lines = [json.dumps(strict(row), ensure_ascii=False, allow_nan=False) for row in rows]
+    write_text(path, "".join(line + "\n" for line in lines))
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Append one strict JSON line to a log."""
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(json.dumps(strict(value), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_bytes())
+
+
+def read_jsonl(path: Path) -> list[Any]:
+    """Read a file of JSON lines; a last line that was cut off by a crash is left out."""
+    *lines, last = path.read_bytes().split(b"\n")
+    rows = [json.loads(line) for line in lines if line.strip()]
+    with contextlib.suppress(ValueError):  # cut within JSON, or within a character of UTF-8
+        if last.strip():
+            rows.append(json.loads(last))
+    return rows
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make every file below a folder durable, whoever wrote it."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        elif path.is_dir():
+            sync_folder(path)
+    sync_folder(folder)
+
+
+def sha256(path: Path) -> str:
+    """Return the hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete a folder of ours; a link is removed, never followed."""
+    with explained(folder):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """Yield a fresh folder that takes the target's place, synced, when the block ends well."""
+    staging = target.with_name(f".{target.name}.tmp")
+    with explained(target):
+        remove_tree(staging)
+        staging.mkdir(parents=True)
+        try:
+            yield staging
+            sync_tree(staging)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        remove_tree(target)
+        staging.replace(target)
+        sync_folder(target.parent)

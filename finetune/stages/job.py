@@ -1,0 +1,180 @@
+"""The whole job: prepare, train, export, evaluate, report; what is done is not done again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from finetune.config.schema import RunConfig
+from finetune.errors import FinetuneError, GateError, Interrupted
+from finetune.runs.folder import RunFolder
+from finetune.stages import devices
+from finetune.stages.announce import say, say_data
+from finetune.stages.processes import (
+    end_group,
+    follow,
+    forget_marker,
+    settle_checkpoints,
+    write_marker,
+)
+
+
+def run_job(
+    config: RunConfig, *, command: Sequence[str] = (), rows: Any = None, until: str = "report"
+) -> RunFolder:
+    """Run every stage that is not done yet, up to and with `until`.
+
+    Args:
+        config: The run.
+        command: What was typed, for the manifest.
+        rows: Rows given through the Python API instead of `data.path`.
+        until: Last stage to run.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        FinetuneError: Something is wrong; error.json in the folder says it too.
+    """
+    run = RunFolder(Path(config.run.dir) / config.name)
+    rank, world = devices.world()
+    if rank != 0:
+        follow(run, config)
+        return run
+    from omegaconf import OmegaConf
+
+    # Its own dumper quotes text that its loader would read as a number, such as 1e5.
+    run.claim(OmegaConf.to_yaml(OmegaConf.create(config.plain)), overwrite=config.run.overwrite)
+    try:
+        forget_marker(run)
+        lead(run, config, command=command, rows=rows, until=until, world=world)
+    except Interrupted:
+        raise  # nothing failed
+    except FinetuneError as error:
+        run.write_error(error)
+        raise
+    except Exception as error:
+        what = f"An unexpected {type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        run.write_error(FinetuneError(what, fix="Give the same command with --debug."))
+        raise
+    finally:
+        run.unlock()
+    return run
+
+
+def lead(
+    run: RunFolder, config: RunConfig, *, command: Sequence[str], rows: Any, until: str, world: int
+) -> None:
+    """Run the stages on the main process."""
+    from finetune.stages import base_model, environment
+
+    begin(run, config, command)
+    device = devices.choose(config.train.device, config.train.precision)
+    run.record(environment=environment.describe(device=device.name, world_size=world))
+    base = base_model.resolve(config)
+    base_model.record(run, base)
+    if not run.is_done("prepare"):
+        say("prepare", f"{config.data.path or config.data.train or 'rows'} for {config.task.tag}")
+        from finetune.stages.prepare import prepare
+
+        with run.stage("prepare"):
+            prepare(run, config, base, rows=rows)
+        say_data(run)
+    if until == "prepare":
+        return finish(run, config)
+    if world > 1:
+        settle_checkpoints(run, config)
+        write_marker(run)
+    if not run.is_done("train"):
+        where = f"on {device.name} in {device.precision}"
+        others = f" with {world} processes" if world > 1 else ""
+        say("train", f"{config.model.name_or_path}, {config.strategy.name}, {where}{others}")
+        from finetune.stages.train import train
+
+        with run.stage("train") as facts:
+            facts.update(train(run, config, base))
+        record_strategy(run, config)
+    end_group()
+    if not run.is_done("export"):
+        say(
+            "export",
+            "fold in, write, and compare in a fresh process"
+            if config.strategy.peft_type
+            else "write, and compare in a fresh process",
+        )
+        from finetune.stages.export import export
+
+        with run.stage("export") as facts:
+            facts.update(export(run, config, base))
+    if not run.is_done("evaluate"):
+        say("evaluate", "exported model, untouched base and baselines on the same test rows")
+        from finetune.stages.evaluate import evaluate
+
+        with run.stage("evaluate") as facts:
+            facts.update(evaluate(run, config, base))
+    return finish(run, config)
+
+
+def begin(run: RunFolder, config: RunConfig, command: Sequence[str]) -> None:
+    """Open the manifest."""
+    from finetune.stages import environment
+    from finetune.version import __version__
+
+    if not run.manifest():
+        run.record(
+            finetune_version=__version__,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=list(command),
+            recipe=config.recipe,
+            name=config.name,
+            task=config.task.hub_tag,
+            seed=config.seed,
+            git=environment.git(),
+            stages={},
+        )
+
+
+def finish(run: RunFolder, config: RunConfig) -> None:
+    """Write the report, say where everything is, and judge the goal."""
+    from finetune.runs import storage
+    from finetune.stages.report import report
+
+    with run.stage("report"):
+        report(run, config)
+    report(run, config)  # once more, so that it shows its own time and the finished manifest
+    seconds = sum(stage.get("seconds", 0) for stage in run.manifest()["stages"].values())
+    metrics = run.evaluation / "metrics.json"
+    if metrics.is_file():
+        from finetune.reports.verdict import headline
+
+        found = storage.read_json(metrics)
+        sys.stderr.write(f"\n{headline(found).text}\n")
+        sys.stderr.write(f"   model    {run.merged}\n")
+    sys.stderr.write(f"   report   {run.report}\n   done in {seconds:.0f} s\n")
+    goal = storage.read_json(metrics).get("goal") if metrics.is_file() else None
+    if goal and not goal["met"]:
+        raise GateError(
+            f"The goal is not met: {goal['metric']} is {goal['value']:.4g}, "
+            f"wanted {goal['target']:g}.",
+            fix=f"The run is complete; its report is {run.report}.",
+        )
+
+
+def record_strategy(run: RunFolder, config: RunConfig) -> None:
+    """Write what was trained into the manifest."""
+    train = run.manifest()["stages"]["train"]
+    quantization = getattr(config.strategy, "quantization", None)
+    run.record(
+        strategy={
+            "name": config.strategy.name,
+            "peft_type": config.strategy.peft_type,
+            "quantization": None
+            if quantization is None
+            else f"{quantization.bits}-bit {quantization.quant_type}",
+            "trainable_parameters": train["trainable_parameters"],
+            "total_parameters": train["total_parameters"],
+        }
+    )

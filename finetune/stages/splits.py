@@ -1,0 +1,119 @@
+"""Write and read the splits in the run folder; later stages read nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune.runs import storage
+from finetune.runs.folder import RunFolder
+from finetune.tasks.base import Features, Row, Task
+
+SPLITS = ("train", "validation", "test")
+BATCH = 1000
+CACHED_BYTES = 1 << 30
+"""Decoded pictures and sound are kept in memory up to this size, once decoded."""
+
+
+def write(run: RunFolder, splits: dict[str, Any]) -> None:
+    """Write each split as parquet."""
+    import pyarrow.parquet as pq
+
+    run.data.mkdir(parents=True, exist_ok=True)
+    for name, dataset in splits.items():
+        target = run.data / f"{name}.parquet"
+        temporary = target.with_suffix(".tmp")
+        with storage.explained(target):
+            pq.write_table(dataset.with_format("arrow")[:], temporary)
+            temporary.replace(target)
+
+
+def read(run: RunFolder, split: str, *, max_rows: int | None = None) -> Any:
+    """Return a split as a datasets.Dataset, its first rows only when so many are asked for."""
+    import pyarrow.parquet as pq
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+
+    table = pq.read_table(run.data / f"{split}.parquet", memory_map=True)
+    return Dataset(InMemoryTable(table.slice(0, max_rows) if max_rows else table))
+
+
+def in_pieces(dataset: Any, size: int = BATCH) -> Iterator[list[Row]]:
+    """Yield the rows of a dataset as lists of dicts, so many at a time."""
+    for start in range(0, len(dataset), size):
+        yield as_rows(dataset[start : start + size])
+
+
+def as_rows(columns: dict[str, list[Any]]) -> list[Row]:
+    """Return columns as rows."""
+    names = list(columns)
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def encoded_file(run: RunFolder, split: str) -> Path:
+    """Return where the encoded rows of a split are kept."""
+    return run.data / "encoded" / f"{split}.arrow"
+
+
+def write_encoded(run: RunFolder, split: str, pieces: Iterator[list[Features]]) -> None:
+    """Write features as an Arrow stream, which is later mapped and not read."""
+    import pyarrow as pa
+
+    target = encoded_file(run, split)
+    temporary = target.with_suffix(".tmp")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    writer = None
+    with storage.explained(target):
+        for features in pieces:
+            table = pa.Table.from_pylist(
+                features, schema=writer.schema if writer is not None else None
+            )
+            if writer is None:
+                writer = pa.ipc.new_stream(str(temporary), table.schema)
+                writer.schema = table.schema
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+            temporary.replace(target)
+
+
+class Fetcher:
+    """Row numbers → features: from the encoded file, or made on the fly for pictures and sound.
+
+    Args:
+        task: Encodes rows.
+        raw: The split.
+        encoded: The encoded split; None encodes on the fly.
+    """
+
+    def __init__(self, task: Task, raw: Any, encoded: Any | None) -> None:
+        self.task, self.raw, self.encoded = task, raw, encoded
+        self.cache: dict[int, Features] = {}
+        self.bytes = 0
+
+    def __call__(self, rows: Sequence[int]) -> list[Features]:
+        """Return the features of rows, in their order."""
+        if self.encoded is not None:
+            return [dict(row) for row in as_rows(self.encoded[list(rows)])]
+        missing = [row for row in rows if row not in self.cache]
+        made = (
+            dict(zip(missing, self.task.encode(as_rows(self.raw[missing])), strict=True))
+            if missing
+            else {}
+        )
+        found = [self.cache[row] if row in self.cache else made[row] for row in rows]
+        for row, features in made.items():
+            size = sum(getattr(value, "nbytes", 64) for value in features.values())
+            if self.bytes + size <= CACHED_BYTES:
+                self.cache[row] = features
+                self.bytes += size
+        return found
+
+
+def fetcher(run: RunFolder, task: Task, split: str, raw: Any) -> Fetcher:
+    """Return the fetcher of a split."""
+    from datasets import Dataset
+
+    file = encoded_file(run, split)
+    return Fetcher(task, raw, Dataset.from_file(str(file)) if len(raw) and not task.lazy else None)

@@ -1,0 +1,1 @@
+"""The optimisation loop: batches that leave the mathematics alone, sound checkpoints."""

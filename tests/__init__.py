@@ -1,0 +1,1 @@
+"""The tests: they mirror the package, plus what holds for the house as a whole."""

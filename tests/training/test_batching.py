@@ -1,0 +1,131 @@
+"""Batches: by the seed alone, cut so that nothing is lost, doubled or out of step."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.training.batching import (
+    MicroBatch,
+    StepSampler,
+    epoch_order,
+    global_batches,
+    halve,
+    share,
+)
+
+sizes = st.integers(1, 40)
+rows = st.integers(1, 200)
+worlds = st.integers(1, 5)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def plans(rows: int, size: int, micro: int, world: int, seed: int, grouped: bool, epoch: int = 0):
+    """Return [step][rank] → micro-batches."""
+    lengths = [(row * 7) % 13 for row in range(rows)] if grouped else None
+    samplers = [
+        StepSampler(
+            rows, size=size, micro=micro, seed=seed, rank=rank, world=world, lengths=lengths
+        )
+        for rank in range(world)
+    ]
+    for sampler in samplers:
+        sampler.set_epoch(epoch)
+    return [[rank[0] for rank in step] for step in zip(*map(list, samplers), strict=True)], samplers
+
+
+@given(rows, sizes, sizes, worlds, seeds, st.booleans())
+def test_every_row_is_met_exactly_once_per_epoch(rows, size, micro, world, seed, grouped):
+    steps, _ = plans(rows, size, micro, world, seed, grouped)
+    met = [
+        row
+        for step in steps
+        for rank in step
+        for piece in rank
+        if not piece.filler
+        for row in piece.rows
+    ]
+    assert sorted(met) == list(range(rows))
+
+
+@given(rows, sizes, sizes, sizes, worlds, worlds, seeds, st.booleans())
+def test_global_batches_do_not_depend_on_micro_batch_or_world(
+    rows, size, one, other, here, there, seed, grouped
+):
+    def batches(micro, world):
+        steps, _ = plans(rows, size, micro, world, seed, grouped)
+        return [
+            {r for rank in step for piece in rank if not piece.filler for r in piece.rows}
+            for step in steps
+        ]
+
+    assert batches(one, here) == batches(other, there)
+
+
+@given(rows, sizes, sizes, worlds, seeds, st.booleans())
+def test_all_ranks_have_the_same_number_of_micro_batches(rows, size, micro, world, seed, grouped):
+    steps, samplers = plans(rows, size, micro, world, seed, grouped)
+    assert all(len({len(rank) for rank in step}) == 1 for step in steps)
+    assert len(steps) == len(samplers[0])
+
+
+@given(rows, sizes, sizes, worlds, seeds, st.booleans())
+def test_no_micro_batch_is_empty_or_above_the_limit(rows, size, micro, world, seed, grouped):
+    steps, _ = plans(rows, size, micro, world, seed, grouped)
+    assert all(1 <= len(piece.rows) <= micro for step in steps for rank in step for piece in rank)
+
+
+@given(rows, sizes, sizes, worlds, seeds, st.booleans())
+def test_fillers_stand_only_where_rows_run_out(rows, size, micro, world, seed, grouped):
+    steps, _ = plans(rows, size, micro, world, seed, grouped)
+    for step in steps:
+        pieces = [piece for rank in step for piece in rank]
+        if any(piece.filler for piece in pieces):
+            assert sum(len(piece.rows) for piece in pieces if not piece.filler) < len(pieces)
+        assert all(len(piece.rows) == 1 for piece in pieces if piece.filler)
+        assert not pieces or any(not piece.filler for piece in pieces)
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=60, unique=True), sizes, worlds)
+def test_grouping_puts_similar_lengths_together(batch, micro, world):
+    lengths = {row: (row * 31) % 97 for row in batch}
+    table = [lengths.get(row, 0) for row in range(501)]
+    per_rank = [share(batch, micro=micro, rank=r, world=world, lengths=table) for r in range(world)]
+    pieces = [[table[row] for row in p.rows] for rank in per_rank for p in rank if not p.filler]
+    ranges = sorted((min(piece), max(piece)) for piece in pieces)
+    assert all(a[1] <= b[0] for a, b in pairwise(ranges))
+
+
+@given(rows, seeds)
+def test_an_epoch_is_an_order_of_all_rows(rows, seed):
+    order = epoch_order(rows, seed, 3)
+    assert sorted(order) == list(range(rows))
+    assert order == epoch_order(rows, seed, 3)
+
+
+def test_epochs_and_seeds_differ():
+    orders = {tuple(epoch_order(50, seed, epoch)) for seed in range(3) for epoch in range(3)}
+    assert len(orders) == 9
+
+
+def test_the_sampler_follows_the_epoch():
+    first, _ = plans(30, 8, 4, 1, 0, False, epoch=0)
+    second, _ = plans(30, 8, 4, 1, 0, False, epoch=1)
+    assert first != second
+
+
+def test_the_last_global_batch_keeps_what_is_left():
+    assert global_batches(range(7), 3) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+@given(st.lists(st.lists(st.integers(), min_size=1, max_size=9), min_size=1, max_size=6))
+def test_halving_keeps_rows_and_order_and_at_least_halves(pieces):
+    plan = [MicroBatch(piece, filler=len(piece) == 1) for piece in pieces]
+    halved = halve(plan)
+    assert [row for micro in halved for row in micro.rows] == [r for piece in pieces for r in piece]
+    assert max(len(m.rows) for m in halved) == max((len(piece) + 1) // 2 for piece in pieces)
+    assert {r for m in plan if m.filler for r in m.rows} == {
+        r for m in halved if m.filler for r in m.rows
+    }

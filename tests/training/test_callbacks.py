@@ -1,0 +1,93 @@
+"""The metrics log and the progress lines."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from finetune.runs import storage
+from finetune.training.callbacks import MetricsLog, Progress
+
+
+def state(step=1, main=True):
+    return SimpleNamespace(global_step=step, is_world_process_zero=main, max_steps=10)
+
+
+def control(**switches):
+    return SimpleNamespace(
+        **{"should_save": False, "should_evaluate": False, "should_log": False, **switches}
+    )
+
+
+@pytest.fixture
+def log(tmp_path):
+    return MetricsLog(tmp_path / "logs" / "metrics.jsonl", {"units": 12.0})
+
+
+def test_a_training_line_has_the_promised_keys_and_resets_the_units(log):
+    logs = {"loss": 1.5, "learning_rate": 1e-3, "grad_norm": 2.0, "epoch": 0.5}
+    log.on_log(None, state(), None, logs)
+    (line,) = storage.read_jsonl(log.file)
+    assert set(line) == {*logs, "step", "units", "units_per_second", "memory"}
+    assert line["units"] == 12
+    assert log.counter["units"] == 0
+
+
+def test_an_evaluation_line_has_its_metrics_alone(log):
+    log.on_log(None, state(), None, {"eval_loss": 0.5, "eval_accuracy": 1.0, "epoch": 1.0})
+    assert storage.read_jsonl(log.file) == [
+        {"step": 1, "epoch": 1.0, "eval_loss": 0.5, "eval_accuracy": 1.0}
+    ]
+
+
+def test_a_number_that_is_not_finite_is_null_in_strict_json(log):
+    log.on_log(None, state(), None, {"eval_loss": float("nan")})
+    assert json.loads(log.file.read_text(), parse_constant=pytest.fail)["eval_loss"] is None
+
+
+@pytest.mark.parametrize("logs", [None, {}, {"train_runtime": 1.0}])
+def test_what_is_no_metric_is_no_line(log, logs):
+    log.on_log(None, state(), None, logs)
+    assert not log.file.exists()
+
+
+def test_other_ranks_write_nothing(log):
+    log.on_log(None, state(main=False), None, {"loss": 1.0})
+    assert not log.file.exists()
+
+
+def test_a_resumed_run_drops_the_lines_beyond_its_checkpoint(log):
+    for step in (1, 2, 3):
+        storage.append_line(log.file, {"step": step, "loss": 1.0})
+    log.on_train_begin(None, state(2), None)
+    assert [line["step"] for line in storage.read_jsonl(log.file)] == [1, 2]
+
+
+@pytest.mark.parametrize("switch", ["should_save", "should_evaluate"])
+def test_a_line_is_closed_at_every_checkpoint(log, switch):
+    switches = control(**{switch: True})
+    log.on_step_end(None, state(), switches)
+    assert switches.should_log
+    quiet = control()
+    log.on_step_end(None, state(), quiet)
+    assert not quiet.should_log
+
+
+def test_progress_says_an_evaluation_in_one_line_even_without_a_terminal(capsys):
+    shown = Progress()
+    shown.on_train_begin(None, state(0), None)
+    shown.on_log(None, state(4), None, {"eval_loss": 0.25, "eval_accuracy": 0.5})
+    shown.on_log(None, state(4), None, {"loss": 0.25})
+    shown.on_step_end(None, state(4), None)
+    shown.on_train_end(None, state(4), None)
+    assert "step 4 of 10  validation: loss 0.25  accuracy 0.5" in capsys.readouterr().err
+    assert shown.bar is None
+
+
+def test_other_ranks_show_nothing(capsys):
+    shown = Progress()
+    shown.on_train_begin(None, state(0, main=False), None)
+    shown.on_log(None, state(4, main=False), None, {"eval_loss": 0.25})
+    assert capsys.readouterr().err == ""

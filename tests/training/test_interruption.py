@@ -1,0 +1,83 @@
+"""Ctrl-C and termination: the step is finished, saved, and the run says how to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from finetune.errors import Interrupted
+from finetune.training.interruption import Interruption
+
+ARGUMENTS = SimpleNamespace(world_size=1, device="cpu")
+
+
+def switches():
+    return SimpleNamespace(should_save=False, should_training_stop=False, should_evaluate=False)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_asks_for_a_checkpoint_and_the_end(number, code):
+    interruption, control = Interruption(), switches()
+    with interruption.watching():
+        os.kill(os.getpid(), number)
+        interruption.on_step_end(ARGUMENTS, None, control)
+    assert control.should_save
+    assert control.should_training_stop
+    with pytest.raises(Interrupted) as caught:
+        interruption.raise_if_asked(7)
+    assert caught.value.exit_code == code
+    assert "step-7" in caught.value.problems[0]
+    assert "same command" in caught.value.fix
+
+
+def test_a_second_signal_ends_at_once():
+    interruption = Interruption()
+    with interruption.watching():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_handlers_are_given_back():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with Interruption().watching():
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_without_a_signal_nothing_is_asked():
+    interruption, control = Interruption(), switches()
+    interruption.on_step_end(ARGUMENTS, None, control)
+    assert not control.should_training_stop
+    interruption.raise_if_asked(7)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "step", "evaluated"), [(0.5, 3, False), (1.0, 6, True), (1.5, 9, True)]
+)
+def test_only_an_epoch_that_was_broken_off_is_not_evaluated(epoch, step, evaluated):
+    interruption = Interruption()
+    interruption.signal = signal.SIGINT
+    control = SimpleNamespace(should_save=True, should_evaluate=True)
+    interruption.on_epoch_end(
+        None, SimpleNamespace(epoch=epoch, global_step=step, max_steps=9), control
+    )
+    assert control.should_evaluate is evaluated
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    found = []
+
+    def work():
+        with Interruption().watching():
+            found.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    before = signal.getsignal(signal.SIGINT)
+    thread.start()
+    thread.join()
+    assert found == [before]

@@ -1,0 +1,91 @@
+"""Validation: every row once, in its order, whatever the ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import pytest
+import torch
+
+from finetune.tasks.base import CoupledTask, Prediction
+from finetune.training import validation
+from finetune.training.rows import Rows
+
+
+class Echo:
+    """A task that answers what it is asked; a unit is a number's value."""
+
+    row_metrics = ("perplexity",)
+
+    def collate(self, features):
+        return {"x": torch.tensor([item["x"] for item in features])}
+
+    def loss(self, model, batch):
+        return (batch["x"] ** 2).sum(), batch["x"].sum()
+
+    def predict(self, model, rows, *, batch_size):
+        return [Prediction(row["x"]) for row in rows]
+
+    def references(self, rows):
+        return [row["x"] for row in rows]
+
+    def score(self, predictions, references):
+        self.seen = [p.value for p in predictions], list(references)
+        return {"agreement": float([p.value for p in predictions] == references)}
+
+
+class Raw(list):
+    """What `select` of a data set gives."""
+
+    def select(self, places):
+        return Raw(self[place] for place in places)
+
+    def to_list(self):
+        return list(self)
+
+
+def rows(count):
+    raw = Raw({"x": float(n + 1)} for n in range(count))
+    return Rows([str(n) for n in range(count)], raw, [1] * count, lambda p: [raw[n] for n in p])
+
+
+def judged(task, count, world, batch_size=2):
+    split, model = rows(count), torch.nn.Linear(1, 1)
+    return [
+        validation.judge(
+            task,
+            model,
+            split,
+            list(range(rank, count, world)),
+            batch_size=batch_size,
+            precision=contextlib.nullcontext,
+        )
+        for rank in range(world)
+    ]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_each_row_counts_once_in_its_order_whatever_the_ranks(count, world):
+    task = Echo()
+    found = validation.scores(task, judged(task, count, world), "eval")
+    numbers = [float(n + 1) for n in range(count)]
+    assert task.seen == (numbers, numbers)
+    assert found["eval_loss"] == pytest.approx(sum(n * n for n in numbers) / sum(numbers))
+    assert found["eval_agreement"] == 1.0
+
+
+def test_ranks_share_rows_unless_they_are_judged_against_each_other(monkeypatch):
+    assert validation.share(Echo(), 5, rank=1, world=2) == ([1, 3], 2)
+    monkeypatch.setattr(CoupledTask, "__abstractmethods__", frozenset())
+    assert validation.share(CoupledTask(), 5, rank=1, world=2) == ([0, 1, 2, 3, 4], 1)
+    assert [validation.batch_size(CoupledTask(), micro) for micro in (1, 64)] == [32, 32]
+    assert [validation.batch_size(Echo(), micro) for micro in (1, 64)] == [2, 32]
+
+
+def test_perplexity_is_of_the_mean_loss_and_stays_finite():
+    parts = [validation.Part([], loss=6.0, units=3.0)]
+    assert validation.scores(Echo(), parts, "eval")["eval_perplexity"] == pytest.approx(math.exp(2))
+    parts = [validation.Part([], loss=1e9, units=1.0)]
+    assert math.isfinite(validation.scores(Echo(), parts, "eval")["eval_perplexity"])
