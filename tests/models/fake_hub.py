@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,6 +50,8 @@ class Hub:
     seconds: float = 0.0
     discussions: list[dict[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    """Tracebacks of answers that failed for another reason than a client that went away."""
     endpoint: str = ""
 
     def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
@@ -124,13 +128,21 @@ def hub(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            # A client may go away whenever it likes, also while a later test runs: then there is
+            # nobody to tell, and a traceback would land in that test's standard error.
+            if not isinstance(sys.exc_info()[1], ConnectionError):
+                fake.errors.append(traceback.format_exc())
+
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     fake.endpoint = f"http://127.0.0.1:{server.server_port}"
     use_endpoint(monkeypatch, fake.endpoint)
     yield fake
     server.shutdown()
     server.server_close()
+    assert not fake.errors, fake.errors[0]
 
 
 @pytest.fixture
