@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ def switches():
 def test_a_signal_asks_for_a_checkpoint_and_the_end(number, code):
     interruption, control = Interruption(), switches()
     with interruption.watching():
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         interruption.on_step_end(ARGUMENTS, None, control)
     assert control.should_save
     assert control.should_training_stop
@@ -37,9 +36,9 @@ def test_a_signal_asks_for_a_checkpoint_and_the_end(number, code):
 def test_a_second_signal_ends_at_once():
     interruption = Interruption()
     with interruption.watching():
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_handlers_are_given_back():
