@@ -65,12 +65,10 @@ def choices(group: str) -> str:
 
 def keys_of(schema: type) -> str:
     """Return a line for each key of a section: name, default, what it means, what it may be."""
-    return (
-        "\n".join(
-            f"  {name:<26} {default:<18} {meaning}" for name, default, meaning in rows_of(schema)
-        )
-        + "\n"
-    )
+    rows = list(rows_of(schema))
+    width = max((len(name) for name, _, _ in rows), default=0)
+    lines = [f"  {name:<{width}}  {default:<18} {meaning}" for name, default, meaning in rows]
+    return "\n".join(lines) + "\n"
 
 
 def rows_of(schema: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from finetune.config.refusals import refuse
 from finetune.config.schema import SECTIONS
 from finetune.errors import did_you_mean
 
-GROUPS = ("model", "task", "data", "strategy", "recipe")
+GROUPS = ("model", "task", "data", "data/clean", "strategy", "recipe")
 
 
 def parse(arguments: Sequence[str], problems: list[str]) -> list[Override]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
+INNER_GROUPS: dict[str, tuple[str, ...]] = {"data": ("clean/",)}
+"""Folders of a group that are groups of their own: `data/clean=NAME` is no choice of `data`."""
 
 
 def shipped(folder: str) -> Path:
@@ -38,7 +40,10 @@ def recipe_names() -> list[str]:
 
 def group_names(group: str) -> list[str]:
     """Return the choices of a configuration group such as `model`."""
-    return recipe_names() if group == "recipe" else names_in(shipped("conf") / group)
+    if group == "recipe":
+        return recipe_names()
+    inner = INNER_GROUPS.get(group, ())
+    return [name for name in names_in(shipped("conf") / group) if not name.startswith(inner)]
 
 
 def first_line(file: Path) -> str:
@@ -51,6 +56,8 @@ def first_line(file: Path) -> str:
 def find(group: str, name: str) -> Path | None:
     """Return the file of a choice, or None."""
     folders = recipe_folders() if group == "recipe" else [shipped("conf") / group]
+    if name.startswith(INNER_GROUPS.get(group, ())):
+        return None
     for folder in folders:
         file = folder / f"{name}.yaml"
         if file.is_file():

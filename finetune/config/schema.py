@@ -5,16 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-
-def bounded(
-    default: Any = None,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-) -> Any:
-    """Declare a field whose numbers lie in ``[low, high]`` or above a bound, exclusive."""
-    return field(default=default, metadata={"low": low, "high": high, "above": above})
+from finetune.config.bounds import bounded
+from finetune.config.data_schema import DataConfig
 
 
 @dataclass
@@ -37,69 +29,6 @@ class ModelConfig:
     """Set every dropout of the base to this; null keeps what its configuration says."""
     train_defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By strategy name: values for `train` keys that nobody set, known to work for this base."""
-
-
-@dataclass
-class SplitConfig:
-    """How one file is cut into splits, when it doesn't come in splits."""
-
-    train: float = bounded(0.7, above=0.0, high=1.0)
-    """Share of rows for training."""
-    validation: float = bounded(0.15, low=0.0, high=1.0)
-    """Share of rows for choosing the checkpoint."""
-    test: float = bounded(0.15, low=0.0, high=1.0)
-    """Share of rows for the report."""
-    stratify: bool = True
-    """Keep the share of each label in every split."""
-    group_by: str | None = None
-    """Column whose equal values stay in one split."""
-
-
-@dataclass
-class DataConfig:
-    """The data set and its adapter."""
-
-    path: str | None = None
-    """File, folder, hub id, or ``package:module/folder``; cut into splits unless it holds them."""
-    train: str | None = None
-    """File or folder for training, when splits are separate."""
-    validation: str | None = None
-    """File or folder for validation."""
-    test: str | None = None
-    """File or folder for the test."""
-    format: (
-        Literal[
-            "csv", "tsv", "json", "jsonl", "parquet", "arrow", "imagefolder", "audiofolder", "hub"
-        ]
-        | None
-    ) = None
-    """Format, when the name does not tell it."""
-    name: str | None = None
-    """Configuration name of a hub data set."""
-    revision: str | None = None
-    """Revision of a hub data set."""
-    encoding: str | None = None
-    """Text encoding of csv, tsv and jsonl; UTF-8 when null."""
-    delimiter: str | None = None
-    """Column separator of a csv file; found when null."""
-    columns: dict[str, str] = field(default_factory=dict)
-    """Canonical column: source column, nested field (``a.b``) or template (``{title} {body}``)."""
-    slices: list[str] = field(default_factory=list)
-    """Columns by whose values the test is broken down in the report."""
-    keep: list[str] = field(default_factory=list)
-    """Further columns to carry along into the run folder."""
-    split: SplitConfig = field(default_factory=SplitConfig)
-    """How one file is cut."""
-    max_rows: int | None = bounded(low=1)
-    """Use at most this many rows, drawn by the seed."""
-    deduplicate: bool = False
-    """Drop exact duplicates; they are counted either way."""
-    on_invalid: Literal["error", "drop"] = "error"
-    """What to do with rows that are empty, unreadable or of a wrong type."""
-    on_overlength: Literal["truncate", "drop", "error"] = "truncate"
-    """What to do with rows beyond `task.max_length`; what is lost is always reported."""
-    leakage: Literal["warn", "error"] = "warn"
-    """What to do when the same row is in two splits."""
 
 
 @dataclass

@@ -8,6 +8,7 @@ import pytest
 
 from finetune.config import places
 from finetune.config.overrides import GROUPS
+from finetune.config.places import INNER_GROUPS
 
 OWN_DATA = ("data.path=rows.csv",)
 
@@ -41,7 +42,9 @@ def test_groups_are_the_folders_of_conf():
         for entry in places.shipped("conf").iterdir()
         if entry.is_dir() and list(entry.rglob("*.yaml"))
     }
-    assert {*folders, "recipe"} == set(GROUPS)
+    inner = {f"{group}/{name[:-1]}" for group, names in INNER_GROUPS.items() for name in names}
+    assert {*folders, *inner, "recipe"} == set(GROUPS)
+    assert all((places.shipped("conf") / name).is_dir() for name in inner)
 
 
 def test_a_users_recipe_comes_before_ours_of_the_same_name(own_recipe, compose):
