@@ -28,6 +28,10 @@ class SplitOptions:
         test: Share of rows for the report.
         stratify: Keep the share of each label in every split.
         group_by: Column whose equal values stay in one split.
+        time: Column of dates or numbers: the oldest rows train, the newest are the test.
+        folds: Cut into so many equal parts; `fold` is the test, the others are cut into the rest.
+        fold: Which part is the test, counted from 0.
+        near_duplicates: Keep rows that are nearly the same in one split.
         seed: Seed of the choice.
     """
 
@@ -36,6 +40,10 @@ class SplitOptions:
     test: float = 0.15
     stratify: bool = True
     group_by: str | None = None
+    time: str | None = None
+    folds: int | None = None
+    fold: int = 0
+    near_duplicates: bool = True
     seed: int = 0
 
     def shares(self) -> dict[str, float]:
@@ -51,6 +59,17 @@ class SplitOptions:
                 f"The shares in `data.split` must add up to 1, with some for train; got {given}.",
                 fix="For example data.split.train=0.8 data.split.validation=0.1 "
                 "data.split.test=0.1.",
+            )
+        if self.time and (self.folds or self.group_by):
+            other = "folds" if self.folds else "group_by"
+            raise ConfigError(
+                f"`data.split.time` and `data.split.{other}` cut in two different ways.",
+                fix="Give one of them.",
+            )
+        if self.folds and not 0 <= self.fold < self.folds:
+            raise ConfigError(
+                f"`data.split.fold` must be from 0 to {self.folds - 1}, got {self.fold}.",
+                fix="Folds are counted from 0.",
             )
         return shares
 
@@ -162,6 +181,54 @@ def cut(
         for row in unit.rows:
             result[row] = name
     return result, said
+
+
+def cut_folds(
+    groups: Sequence[bytes],
+    labels: Sequence[str] | None,
+    options: SplitOptions,
+) -> tuple[list[str], list[str]]:
+    """Choose a split for each row, one of several equal parts being the test.
+
+    The parts do not depend on which of them is the test, so that over all folds every row is
+    tested once.
+
+    Args:
+        groups: What rows that stay together have in common.
+        labels: Label of each row, when the task has one.
+        options: `folds`, `fold`, the shares of train and validation, and the seed.
+
+    Returns:
+        The split of each row, and what to tell the user.
+    """
+    count = options.folds or 1
+    parts = {f"fold {index}": 1 / count for index in range(count)}
+    units = units_of(groups, labels if options.stratify else None, seed=options.seed)
+    tested = {
+        row
+        for unit, part in zip(units, assign(units, parts), strict=True)
+        if part == f"fold {options.fold}"
+        for row in unit.rows
+    }
+    rest = [row for row in range(len(groups)) if row not in tested]
+    whole = options.train + options.validation
+    inner, said = cut(
+        [groups[row] for row in rest],
+        [labels[row] for row in rest] if labels is not None else None,
+        {"train": options.train / whole, "validation": options.validation / whole},
+        seed=options.seed,
+        stratify=options.stratify,
+    )
+    chosen = ["test"] * len(groups)
+    for row, split in zip(rest, inner, strict=True):
+        chosen[row] = split
+    if labels is not None:
+        known = {labels[row] for row in rest}
+        # A label that the test alone has cannot be learnt in this fold.
+        for row in sorted(tested):
+            if labels[row] not in known:
+                chosen[row] = "train"
+    return chosen, said
 
 
 def _teach_every_label(

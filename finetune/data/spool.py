@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
 MEMORY_BYTES = 64 << 20
@@ -74,3 +76,24 @@ def spooled(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
     for batch in batches:
         spool.write(batch)
     return spool.table()
+
+
+def filtered(table: pa.Table, stays: npt.NDArray[np.bool_]) -> pa.Table:
+    """Return the rows that stay, in a table that need not fit into memory either.
+
+    Args:
+        table: The rows.
+        stays: Shape (rows,).
+    """
+    import pyarrow as pa
+
+    if bool(stays.all()):
+        return table
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        start = 0
+        for batch in table.to_batches():
+            yield batch.filter(pa.array(stays[start : start + len(batch)]))
+            start += len(batch)
+
+    return spooled(table.schema, batches())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.data.split import SplitOptions, cut, draw
+from finetune.data.split import SplitOptions, cut, cut_folds, draw
 from finetune.errors import ConfigError
 
 SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
@@ -133,3 +133,31 @@ def test_drawing_few_rows_of_many_labels_takes_fewer_labels():
     chosen = draw([key(i) for i in range(500)], labels, 20, seed=0)
     assert sum(chosen) == 20
     assert len({label for label, stays in zip(labels, chosen, strict=True) if stays}) == 5
+
+
+@given(rows_and_labels, st.integers(2, 6), st.integers(0, 3))
+@settings(max_examples=40, deadline=None)
+def test_over_all_folds_every_row_is_tested_once_but_labels_of_one_unit(rows, folds, seed):
+    groups, labels = [key(row) for row, _ in rows], [label for _, label in rows]
+    units = defaultdict(set)
+    for group, label in zip(groups, labels, strict=True):
+        units[label].add(group)
+    times = Counter()
+    for fold in range(folds):
+        chosen, _ = cut_folds(groups, labels, SplitOptions(folds=folds, fold=fold, seed=seed))
+        taught = {label for label, split in zip(labels, chosen, strict=True) if split == "train"}
+        assert set(labels) == taught
+        times.update(row for row, split in enumerate(chosen) if split == "test")
+    assert set(times.values()) <= {1}
+    if all(len(found) >= folds * 3 for found in units.values()):
+        assert sum(times.values()) == len(rows)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [SplitOptions(time="a", folds=2), SplitOptions(time="a", group_by="b"),
+     SplitOptions(folds=3, fold=3)],
+)  # fmt: skip
+def test_ways_to_cut_that_contradict_each_other_are_refused(options):
+    with pytest.raises(ConfigError):
+        options.shares()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from finetune.data.spool import Spool, spooled
+from finetune.data.spool import Spool, filtered, spooled
 
 SCHEMA = pa.schema([("text", pa.string()), ("number", pa.int64())])
 
@@ -40,3 +41,10 @@ def test_a_large_spool_leaves_no_file_and_holds_little_in_memory(tmp_path, monke
     assert table.num_rows == 4000
     assert list(tmp_path.iterdir()) == []
     assert pa.total_allocated_bytes() - before < 10_000
+
+
+def test_filtering_keeps_the_rows_that_stay_whatever_the_batches():
+    table = pa.Table.from_batches(batches(10))
+    stays = np.arange(20) % 3 == 0
+    assert filtered(table, stays).to_pylist() == table.filter(pa.array(stays)).to_pylist()
+    assert filtered(table, np.ones(20, bool)) is table
