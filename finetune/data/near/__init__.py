@@ -1,0 +1,1 @@
+"""Near-duplicates of text, pictures and sound, and where they leak across splits."""
