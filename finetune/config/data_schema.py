@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from finetune.config.augment_schema import AugmentConfig
 from finetune.config.bounds import bounded
 from finetune.config.clean_schema import CleanConfig
 
@@ -101,3 +102,5 @@ class DataConfig:
     """What to do when the same or nearly the same row is in two splits."""
     cache: bool = True
     """Keep what was prepared, by the content of the files and these settings, and use it again."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """How training rows are changed at random while training."""

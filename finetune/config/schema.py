@@ -162,6 +162,8 @@ class TrainConfig:
     """Processes that make batches; 0 is fastest for tokenised text."""
     resume: Literal["auto", "never"] = "auto"
     """Whether an unfinished run goes on from its newest valid checkpoint."""
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    """Each row once an epoch, or each class equally often, rows of rare ones being repeated."""
 
 
 @dataclass

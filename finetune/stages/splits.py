@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
 from finetune.tasks.base import Features, Row, Task
+
+if TYPE_CHECKING:
+    from finetune.data.augmentation.augmenter import Augmenter
 
 SPLITS = ("train", "validation", "test")
 BATCH = 1000
@@ -85,15 +88,30 @@ class Fetcher:
         task: Encodes rows.
         raw: The split.
         encoded: The encoded split; None encodes on the fly.
+        augmenter: Changes training rows at each visit; None leaves them as they are.
     """
 
-    def __init__(self, task: Task, raw: Any, encoded: Any | None) -> None:
-        self.task, self.raw, self.encoded = task, raw, encoded
+    def __init__(
+        self, task: Task, raw: Any, encoded: Any | None, augmenter: Augmenter | None = None
+    ) -> None:
+        self.task, self.raw, self.encoded, self.augmenter = task, raw, encoded, augmenter
         self.cache: dict[int, Features] = {}
         self.bytes = 0
 
-    def __call__(self, rows: Sequence[int]) -> list[Features]:
-        """Return the features of rows, in their order."""
+    def __call__(
+        self, rows: Sequence[int], visits: Sequence[tuple[int, int]] = ()
+    ) -> list[Features]:
+        """Return the features of rows, in their order.
+
+        Args:
+            rows: Row numbers.
+            visits: Epoch and repetition of each row, by which it is augmented; without them the
+                rows are what they are.
+        """
+        if self.augmenter is not None and visits:
+            keys = [(row, *visit) for row, visit in zip(rows, visits, strict=True)]
+            changed = self.augmenter.rows(as_rows(self.raw[list(rows)]), keys)
+            return self.augmenter.features(self.task.encode(changed), keys)
         if self.encoded is not None:
             return [dict(row) for row in as_rows(self.encoded[list(rows)])]
         missing = [row for row in rows if row not in self.cache]
@@ -111,9 +129,12 @@ class Fetcher:
         return found
 
 
-def fetcher(run: RunFolder, task: Task, split: str, raw: Any) -> Fetcher:
-    """Return the fetcher of a split."""
+def fetcher(
+    run: RunFolder, task: Task, split: str, raw: Any, augmenter: Augmenter | None = None
+) -> Fetcher:
+    """Return the fetcher of a split, which changes the rows of training when an augmenter does."""
     from datasets import Dataset
 
     file = encoded_file(run, split)
-    return Fetcher(task, raw, Dataset.from_file(str(file)) if len(raw) and not task.lazy else None)
+    encoded = Dataset.from_file(str(file)) if len(raw) and not task.lazy else None
+    return Fetcher(task, raw, encoded, augmenter)

@@ -19,14 +19,13 @@ from finetune.models import strategy
 from finetune.models.source import BaseModel
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
-from finetune.stages import base_model, devices, splits
+from finetune.stages import augmentation, base_model, devices, rows
 from finetune.stages.devices import Device
 from finetune.tasks.base import Task
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from finetune.training.rows import Rows
     from finetune.training.trainer import TaskTrainer
 
 logger = logging.getLogger(__name__)
@@ -155,8 +154,9 @@ def make_trainer(
 
     settings = config.train
     arguments = training_arguments(run, config, task, device)
-    train_rows = make_rows(run, task, "train")
-    validation = make_rows(run, task, "validation", max_rows=settings.eval_max_rows)
+    augmentation.check(config)
+    train_rows = rows.of_training(run, config)
+    validation = rows.of(run, task, "validation", max_rows=settings.eval_max_rows)
     seen = Seen()
     everything = [*callbacks, MetricsLog(run.metrics_log, seen.counter), Progress()]
     if settings.early_stopping_patience is not None:
@@ -185,21 +185,6 @@ def make_trainer(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
-
-
-def make_rows(run: RunFolder, task: Task, split: str, *, max_rows: int | None = None) -> Rows:
-    """Return a split as the trainer needs it."""
-    from finetune.training.rows import Rows
-
-    raw = splits.read(run, split, max_rows=max_rows)
-    fetch = splits.fetcher(run, task, split, raw)
-    if fetch.encoded is not None:
-        lengths = fetch.encoded["length"][:] if len(raw) else []
-    else:
-        lengths = [
-            item.get("length", 0) for rows in splits.in_pieces(raw) for item in task.measure(rows)
-        ]
-    return Rows(ids=raw["id"][:] if len(raw) else [], raw=raw, lengths=list(lengths), fetch=fetch)
 
 
 def training_arguments(run: RunFolder, config: RunConfig, task: Task, device: Device) -> Any:
@@ -259,8 +244,7 @@ def warmup_steps(config: RunConfig, run: RunFolder) -> int:
     than one step, rounded up, would let a run of one step learn nothing.
     """
     settings = config.train
-    rows = storage.read_json(run.data / "audit.json")["splits"]["train"]
-    per_epoch = -(-rows // settings.global_batch_size)
+    per_epoch = -(-rows.of_an_epoch(run, config) // settings.global_batch_size)
     steps = settings.max_steps or math.ceil((settings.num_train_epochs or 1) * per_epoch)
     return int(settings.warmup_ratio * steps)
 

@@ -139,8 +139,8 @@ class Task(ABC):
         Both have shape (rows,). The trainer alone divides: by the units of the global batch.
         """
 
-    def units(self, batch: Batch) -> int:
-        """Return the number of units in a batch, without running the model."""
+    def units(self, batch: Batch) -> float:
+        """Return the units of a training batch, without running the model."""
         labels = batch["labels"]
         return int((labels != -100).sum())
 

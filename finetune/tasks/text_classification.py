@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from finetune.data.kinds import Kind, Label, Text
-from finetune.tasks import baselines, pooled
+from finetune.tasks import baselines, losses, pooled
 from finetune.tasks.base import (
     Baseline,
     Batch,
@@ -42,6 +42,12 @@ class TextClassification(Task):
     """Tokens per text; null is the model's limit."""
     primary_metric: Literal["accuracy", "macro_f1"] = "accuracy"
     """Chooses the checkpoint and carries the verdict."""
+    class_weights: Literal["auto"] | dict[str, float] | None = None
+    """Weight of each label in the training loss: null, auto (n / (k · n_c)), or by label."""
+    focal_gamma: float = field(default=0.0, metadata={"low": 0.0, "high": 10.0})
+    """Take training loss from rows that are already right; 0 is plain cross-entropy, 2 usual."""
+
+    weights: list[float] | None = field(default=None, init=False)
 
     @property
     def primary(self) -> str:
@@ -57,6 +63,16 @@ class TextClassification(Task):
             if n != self.primary
         ]
         return [self.primary, *rest]
+
+    def learn(self, audit: Mapping[str, Any]) -> None:
+        """Take label names, and from their counts the weights of the loss.
+
+        Raises:
+            ConfigError: `class_weights` names a label that the data don't have.
+        """
+        super().learn(audit)
+        counts = (audit.get("class_splits") or {}).get("train") or audit.get("classes") or {}
+        self.weights = losses.class_weights(self.class_weights, counts, self.labels)
 
     def load_processor(self, folder: Path) -> Any:
         """Load the tokenizer."""
@@ -140,15 +156,23 @@ class TextClassification(Task):
             batch["labels"] = torch.tensor([item["labels"] for item in features])
         return batch
 
-    def row_losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of each text; a unit is a text."""
-        import torch
-        from torch.nn import functional
+    def units(self, batch: Batch) -> float:
+        """Return the sum of the weights of the texts."""
+        return float(losses.row_weights(batch["labels"], self.weights).double().sum())
 
-        labels = batch["labels"]
+    def row_losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of each text; a unit is a text.
+
+        Weights and focal factor are for training alone, as dropout is: validation loss stays the
+        plain one, which runs of different weights can be compared by.
+        """
         inputs = {key: value for key, value in batch.items() if key != "labels"}
-        losses = functional.cross_entropy(model(**inputs).logits.float(), labels, reduction="none")
-        return losses, torch.ones_like(labels)
+        return losses.cross_entropy(
+            model(**inputs).logits,
+            batch["labels"],
+            weights=self.weights if model.training else None,
+            focal_gamma=self.focal_gamma if model.training else 0.0,
+        )
 
     def predict(
         self, model: nn.Module, rows: Sequence[Row], *, batch_size: int = 32

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from finetune.training.sampling import Balanced, Shuffled
+
 
 @dataclass(frozen=True)
 class Batching:
@@ -23,6 +25,10 @@ class Batching:
     """Processes that make batches."""
 
 
+Visit = tuple[int, int]
+"""The epoch, and how often it met the row before."""
+
+
 @dataclass(frozen=True)
 class MicroBatch:
     """Rows of one forward pass on one rank."""
@@ -31,6 +37,8 @@ class MicroBatch:
     """Row numbers in the training split."""
     filler: bool = False
     """Whether the rows only keep this rank in step with the others and carry no loss."""
+    visits: list[Visit] = field(default_factory=list)
+    """Of each row: what augmentation is drawn by, beside the seed and the row."""
 
 
 @dataclass
@@ -43,18 +51,14 @@ class StepBatch:
     """One batch per entry of the plan."""
 
 
-def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:
-    """Return the order of an epoch, by seed and epoch alone: any number of ranks sees the same."""
-    return [int(row) for row in np.random.default_rng([seed, epoch]).permutation(rows)]
-
-
-def global_batches(order: Sequence[int], size: int) -> list[list[int]]:
-    """Cut an epoch into global batches; the last one may be smaller, no row is left out."""
-    return [list(order[start : start + size]) for start in range(0, len(order), size)]
-
-
 def share(
-    batch: Sequence[int], *, micro: int, rank: int, world: int, lengths: Sequence[int] | None = None
+    batch: Sequence[int],
+    *,
+    micro: int,
+    rank: int,
+    world: int,
+    lengths: Sequence[int] | None = None,
+    visits: Sequence[Visit] | None = None,
 ) -> list[MicroBatch]:
     """Return one rank's micro-batches of a global batch.
 
@@ -67,24 +71,33 @@ def share(
         rank: This rank.
         world: Number of ranks.
         lengths: Length of each row of the split; None keeps the order.
+        visits: Of each row of the batch; None where nothing asks for them.
     """
-    ordered = (
-        sorted(batch, key=lambda row: (-lengths[row], row)) if lengths is not None else list(batch)
-    )
-    per_rank = -(-len(ordered) // (micro * world))
-    pieces = np.array_split(np.asarray(ordered, dtype=np.int64), per_rank * world)
-    mine = [[int(row) for row in piece] for piece in pieces[rank::world]]
-    return [MicroBatch(rows) if rows else MicroBatch([ordered[-1]], filler=True) for rows in mine]
+    places = list(range(len(batch)))
+    if lengths is not None:
+        places.sort(key=lambda place: (-lengths[batch[place]], batch[place], place))
+    per_rank = -(-len(places) // (micro * world))
+    pieces = np.array_split(np.asarray(places, dtype=np.int64), per_rank * world)
+
+    def taken(chosen: Sequence[int], *, filler: bool) -> MicroBatch:
+        return MicroBatch(
+            [batch[place] for place in chosen],
+            filler,
+            [visits[place] for place in chosen] if visits is not None else [],
+        )
+
+    return [
+        taken(piece.tolist() or places[-1:], filler=not len(piece)) for piece in pieces[rank::world]
+    ]
 
 
 class StepSampler:
     """Yields this rank's plan for each optimiser step: the batch sampler of torch's DataLoader.
 
     Args:
-        rows: Rows of the training split.
+        order: Which rows an epoch meets.
         size: Rows of a global batch.
         micro: Most rows of a micro-batch.
-        seed: Decides the order.
         rank: This rank.
         world: Number of ranks.
         lengths: Length of each row, to group by; None does not group.
@@ -92,16 +105,15 @@ class StepSampler:
 
     def __init__(
         self,
-        rows: int,
+        order: Shuffled | Balanced,
         *,
         size: int,
         micro: int,
-        seed: int,
         rank: int,
         world: int,
         lengths: Sequence[int] | None,
     ) -> None:
-        self.rows, self.size, self.micro, self.seed = rows, size, micro, seed
+        self.order, self.size, self.micro = order, size, micro
         self.rank, self.world, self.lengths = rank, world, lengths
         self.epoch = 0
 
@@ -110,13 +122,20 @@ class StepSampler:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.rows // self.size)
+        return -(-len(self.order) // self.size)
 
     def __iter__(self) -> Iterator[list[list[MicroBatch]]]:
-        for batch in global_batches(epoch_order(self.rows, self.seed, self.epoch), self.size):
+        rows, repeats = self.order.epoch(self.epoch)
+        for start in range(0, len(rows), self.size):  # the last one may be smaller
+            end = start + self.size
             yield [
                 share(
-                    batch, micro=self.micro, rank=self.rank, world=self.world, lengths=self.lengths
+                    rows[start:end],
+                    micro=self.micro,
+                    rank=self.rank,
+                    world=self.world,
+                    lengths=self.lengths,
+                    visits=[(self.epoch, repeat) for repeat in repeats[start:end]],
                 )
             ]
 
@@ -127,8 +146,8 @@ def halve(plan: Sequence[MicroBatch]) -> list[MicroBatch]:
     for micro in plan:
         middle = (len(micro.rows) + 1) // 2
         result += [
-            MicroBatch(part, micro.filler)
-            for part in (micro.rows[:middle], micro.rows[middle:])
-            if part
+            MicroBatch(micro.rows[part], micro.filler, micro.visits[part])
+            for part in (slice(middle), slice(middle, None))
+            if micro.rows[part]
         ]
     return result

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from finetune.training.batching import MicroBatch, StepBatch
+from finetune.training.batching import MicroBatch, StepBatch, Visit
 
 
 class StepDataset:
@@ -15,14 +15,14 @@ class StepDataset:
 
     Args:
         rows: Number of rows.
-        fetch: Row numbers → features.
+        fetch: Row numbers and their visits → features.
         collate: Features → batch.
     """
 
     def __init__(
         self,
         rows: int,
-        fetch: Callable[[Sequence[int]], list[dict[str, Any]]],
+        fetch: Callable[[Sequence[int], Sequence[Visit]], list[dict[str, Any]]],
         collate: Callable[[Sequence[dict[str, Any]]], dict[str, Any]],
     ) -> None:
         self.rows, self.fetch, self.collate = rows, fetch, collate
@@ -31,7 +31,9 @@ class StepDataset:
         return self.rows
 
     def __getitem__(self, plan: list[MicroBatch]) -> StepBatch:
-        return StepBatch(plan, [self.collate(self.fetch(micro.rows)) for micro in plan])
+        return StepBatch(
+            plan, [self.collate(self.fetch(micro.rows, micro.visits)) for micro in plan]
+        )
 
 
 class StepLoader(DataLoader):

@@ -18,7 +18,10 @@ class Rows:
     lengths: Sequence[int]
     """Length of each row."""
     fetch: Any
-    """Row numbers → features."""
+    """Row numbers, and for training each row's visit → features; without visits the rows as they
+    are."""
+    classes: Sequence[Any] | None = None
+    """Class of each row, to balance an epoch by; None meets each row once."""
 
     def __len__(self) -> int:
         return len(self.ids)

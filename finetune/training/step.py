@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def units(task: Task, batches: Sequence[Batch], fillers: Sequence[bool], world: int) -> int:
+def units(task: Task, batches: Sequence[Batch], fillers: Sequence[bool], world: int) -> float:
     """Return the units of the global batch: what its loss is divided by."""
     own = sum(task.units(b) for b, filler in zip(batches, fillers, strict=True) if not filler)
     device = next(iter(batches[0].values())).device
-    return int(ranks.total(torch.tensor(float(own), device=device, dtype=torch.float64), world))
+    return float(ranks.total(torch.tensor(own, device=device, dtype=torch.float64), world))
 
 
 def backward(
@@ -30,7 +30,7 @@ def backward(
     batches: Sequence[Batch],
     fillers: Sequence[bool],
     *,
-    units: int,
+    units: float,
     world: int,
     accelerator: Any,
     precision: Callable[[], AbstractContextManager[Any]],

@@ -16,7 +16,7 @@ from transformers import Trainer
 from finetune.errors import DataError
 from finetune.runs import storage
 from finetune.tasks.base import Task
-from finetune.training import batching, checkpoint, ranks, refusal, step, validation
+from finetune.training import batching, checkpoint, ranks, refusal, sampling, step, validation
 from finetune.training.batching import Batching, StepBatch
 from finetune.training.coupled import random_state, restore
 from finetune.training.loader import StepDataset, StepLoader, only
@@ -88,14 +88,14 @@ class TaskTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return a loader of StepBatch, one per optimiser step."""
+        rows = self.train_rows
         self._sampler = batching.StepSampler(
-            len(self.train_rows),
+            sampling.order(len(rows), rows.classes, seed=self.args.seed),
             size=self.cut.global_batch_size,
             micro=self.cut.micro_batch_size,
-            seed=self.args.seed,
             rank=self.args.process_index,
             world=self.args.world_size,
-            lengths=self.train_rows.lengths if self.cut.group_by_length else None,
+            lengths=rows.lengths if self.cut.group_by_length else None,
         )
         return StepLoader(
             self._dataset(),

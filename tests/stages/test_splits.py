@@ -70,3 +70,26 @@ def test_a_file_where_the_folder_belongs_is_a_storage_error(tmp_path):
     (run.data / "encoded").write_text("x")
     with pytest.raises((StorageError, FileExistsError)):
         splits.write_encoded(run, "train", iter([[{"length": 1}]]))
+
+
+class Louder:
+    """Changes a text by its key, as an augmenter does."""
+
+    def rows(self, rows, keys):
+        return [{**row, "id": f"{row['id']}{key}"} for row, key in zip(rows, keys, strict=True)]
+
+    def features(self, features, keys):
+        return [{**item, "key": key} for item, key in zip(features, keys, strict=True)]
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+def test_visited_rows_are_changed_each_time_and_never_kept(tmp_path, lazy):
+    run, task = RunFolder(tmp_path), Encoder()
+    splits.write_encoded(run, "train", (task.encode(rows) for rows in (ROWS,)))
+    task.lazy = lazy
+    fetch = splits.fetcher(run, task, "train", Dataset.from_list(ROWS), Louder())
+    one, two = fetch([3, 3], [(0, 0), (1, 2)])
+    assert [one["row"], two["row"]] == ["a:3(3, 0, 0)", "a:3(3, 1, 2)"]
+    assert two["key"] == (3, 1, 2)
+    assert fetch.cache == {}
+    assert [item["row"] for item in fetch([3])] == ["a:3"], "without a visit the row is what it is"

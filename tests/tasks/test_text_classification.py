@@ -64,3 +64,23 @@ def test_the_chosen_metric_comes_first() -> None:
     task = TextClassification(primary_metric="macro_f1")
     assert task.scored_by[0] == task.primary == "macro_f1"
     assert len(set(task.scored_by)) == len(task.scored_by)
+
+
+def test_weights_come_from_the_training_rows_and_count_in_training_alone() -> None:
+    import torch
+
+    task = TextClassification(class_weights="auto", focal_gamma=2.0)
+    task.learn({"classes": {"yes": 50, "no": 50}, "class_splits": {"train": {"yes": 30, "no": 10}}})
+    assert task.weights == [2.0, 40 / 60]
+    task.load_processor(TINY / "bert")
+    model = task.load_model(TINY / "bert", LoadOptions(dropout=0.0)).model
+    rows = [{"text": "a", "label": "yes"}, {"text": "b", "label": "no"}]
+    batch = task.collate(task.encode(rows))
+    assert task.units(batch) == pytest.approx(2 + 40 / 60)
+    with torch.no_grad():
+        validation, ones = task.row_losses(model.eval(), batch)
+        training, weights = task.row_losses(model.train(), batch)
+    assert ones.tolist() == [1, 1]
+    assert weights.tolist() == pytest.approx([40 / 60, 2.0])
+    wrong = 1 - (-validation).exp()
+    torch.testing.assert_close(training, validation * wrong**2 * weights)

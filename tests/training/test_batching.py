@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from finetune.training.batching import (
     MicroBatch,
     StepSampler,
-    epoch_order,
-    global_batches,
     halve,
     share,
 )
+from finetune.training.sampling import Balanced, Shuffled
 
 sizes = st.integers(1, 40)
 rows = st.integers(1, 200)
@@ -22,12 +21,26 @@ worlds = st.integers(1, 5)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def plans(rows: int, size: int, micro: int, world: int, seed: int, grouped: bool, epoch: int = 0):
+def plans(
+    rows: int,
+    size: int,
+    micro: int,
+    world: int,
+    seed: int,
+    grouped: bool,
+    epoch: int = 0,
+    order=None,
+):
     """Return [step][rank] → micro-batches."""
     lengths = [(row * 7) % 13 for row in range(rows)] if grouped else None
     samplers = [
         StepSampler(
-            rows, size=size, micro=micro, seed=seed, rank=rank, world=world, lengths=lengths
+            order or Shuffled(rows, seed),
+            size=size,
+            micro=micro,
+            rank=rank,
+            world=world,
+            lengths=lengths,
         )
         for rank in range(world)
     ]
@@ -98,18 +111,6 @@ def test_grouping_puts_similar_lengths_together(batch, micro, world):
     assert all(a[1] <= b[0] for a, b in pairwise(ranges))
 
 
-@given(rows, seeds)
-def test_an_epoch_is_an_order_of_all_rows(rows, seed):
-    order = epoch_order(rows, seed, 3)
-    assert sorted(order) == list(range(rows))
-    assert order == epoch_order(rows, seed, 3)
-
-
-def test_epochs_and_seeds_differ():
-    orders = {tuple(epoch_order(50, seed, epoch)) for seed in range(3) for epoch in range(3)}
-    assert len(orders) == 9
-
-
 def test_the_sampler_follows_the_epoch():
     first, _ = plans(30, 8, 4, 1, 0, False, epoch=0)
     second, _ = plans(30, 8, 4, 1, 0, False, epoch=1)
@@ -117,7 +118,8 @@ def test_the_sampler_follows_the_epoch():
 
 
 def test_the_last_global_batch_keeps_what_is_left():
-    assert global_batches(range(7), 3) == [[0, 1, 2], [3, 4, 5], [6]]
+    steps, _ = plans(7, 3, 9, 1, 0, False)
+    assert [len(piece.rows) for (rank,) in steps for piece in rank] == [3, 3, 1]
 
 
 @given(st.lists(st.lists(st.integers(), min_size=1, max_size=9), min_size=1, max_size=6))
@@ -129,3 +131,24 @@ def test_halving_keeps_rows_and_order_and_at_least_halves(pieces):
     assert {r for m in plan if m.filler for r in m.rows} == {
         r for m in halved if m.filler for r in m.rows
     }
+
+
+@given(st.lists(st.sampled_from("aab"), min_size=1, max_size=60), sizes, sizes, worlds, seeds)
+def test_every_row_carries_its_visit_however_the_batch_is_cut(names, size, micro, world, seed):
+    order = Balanced(names, seed)
+    steps, samplers = plans(len(names), size, micro, world, seed, True, epoch=4, order=order)
+    met = [
+        [
+            (row, *visit)
+            for rank in step
+            for piece in rank
+            for part in halve([piece])
+            if not part.filler
+            for row, visit in zip(part.rows, part.visits, strict=True)
+        ]
+        for step in steps
+    ]
+    wanted = [(row, 4, n) for row, n in zip(*order.epoch(4), strict=True)]
+    assert sorted(visit for step in met for visit in step) == sorted(wanted)
+    assert [len(step) for step in met[:-1]] == [size] * (len(met) - 1)
+    assert len(met) == len(samplers[0]) == -(-len(order) // size)

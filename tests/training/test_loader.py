@@ -7,9 +7,11 @@ import torch
 
 from finetune.training.batching import StepSampler
 from finetune.training.loader import StepDataset, StepLoader, only
+from finetune.training.sampling import Shuffled
 
 
-def fetch(rows):
+def fetch(rows, visits):
+    assert len(rows) == len(visits)
     return [{"row": row} for row in rows]
 
 
@@ -18,7 +20,7 @@ def collate(features):
 
 
 def loader(rows=10, size=4, micro=3, workers=0):
-    sampler = StepSampler(rows, size=size, micro=micro, seed=0, rank=0, world=1, lengths=None)
+    sampler = StepSampler(Shuffled(rows, 0), size=size, micro=micro, rank=0, world=1, lengths=None)
     dataset = StepDataset(rows, fetch, collate)
     return StepLoader(dataset, batch_sampler=sampler, collate_fn=only, num_workers=workers)
 

@@ -12,10 +12,10 @@ from finetune.training import step
 
 
 class Squares:
-    """A task that predicts y; a unit is a row with weight 1."""
+    """A task that predicts y; a row has as many units as its weight."""
 
     def units(self, batch):
-        return int(batch["weight"].sum())
+        return float(batch["weight"].sum())
 
     def loss(self, model, batch):
         errors = (model(batch["x"])[:, 0] - batch["y"]) ** 2 * batch["weight"]
@@ -85,3 +85,10 @@ def test_the_loss_is_divided_by_units_not_by_rows(batch):
 def test_a_filler_counts_nothing(batch):
     first = {key: value[:6] for key, value in batch.items()}
     torch.testing.assert_close(run(batch, [6, 3], [False, True]), run(first, [6]))
+
+
+def test_weights_need_not_be_whole(batch):
+    batch = {**batch, "weight": torch.tensor([0.3, 2.5, 0, 0.7, 1, 0.1, 0, 0.2, 0.6])}
+    whole, cut = run(batch, [9]), run(batch, [2, 4, 3])
+    assert whole[0] == pytest.approx(5.4)
+    torch.testing.assert_close(cut[1:], whole[1:], rtol=1e-6, atol=0)
