@@ -65,3 +65,34 @@ class AugmentConfig:
     """Changes of recordings."""
     text: TextAugmentConfig = field(default_factory=TextAugmentConfig)
     """Changes of texts."""
+
+
+@dataclass
+class SynthesizeConfig:
+    """Training rows that a local language model makes up; off until a model is named.
+
+    They are compared with all splits, marked in the column `synthetic`, and counted in the audit.
+    """
+
+    model: str | None = None
+    """A causal language model: hub id or folder, under the same rules as a base model."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    rows: int = bounded(100, low=1)
+    """Rows to add; fewer when the model repeats itself."""
+    labels: list[str] = field(default_factory=list)
+    """Labels to add rows for, in turn; all when empty."""
+    examples: int = bounded(4, low=1, high=50)
+    """Training rows shown in each prompt."""
+    prompt: str | None = None
+    """Template with `{examples}` and, for a task with labels, `{label}`; ours when null."""
+    rounds: int = bounded(4, low=1, high=100)
+    """How often to ask for what is still missing."""
+    temperature: float = bounded(0.9, above=0.0, high=5.0)
+    """Higher draws rarer words."""
+    top_p: float = bounded(0.95, above=0.0, high=1.0)
+    """Draw from the likeliest words that together have this probability."""
+    max_new_tokens: int = bounded(128, low=1)
+    """Longest row made up."""
+    batch_size: int = bounded(16, low=1)
+    """Prompts in a forward pass."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from finetune.config.augment_schema import AugmentConfig
+from finetune.config.augment_schema import AugmentConfig, SynthesizeConfig
 from finetune.config.bounds import bounded
 from finetune.config.clean_schema import CleanConfig
 
@@ -104,3 +104,5 @@ class DataConfig:
     """Keep what was prepared, by the content of the files and these settings, and use it again."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """How training rows are changed at random while training."""
+    synthesize: SynthesizeConfig = field(default_factory=SynthesizeConfig)
+    """Training rows that a language model makes up."""
