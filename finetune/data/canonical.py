@@ -137,7 +137,7 @@ def _converted(kind: Kind, canonical: str, column: Any, ids: Sequence[str]) -> v
     return values.text_values(column, canonical, required=kind.required)
 
 
-def _unique_ids(found: Mapping[str, Source]) -> dict[str, list[str]]:
+def _unique_ids(found: Mapping[str, Source]) -> dict[str, Sequence[str]]:
     """Return the ids of each split, told apart by its name where two files are called the same."""
     every = [row for source in found.values() for row in source.ids]
     if len(set(every)) == len(every):

@@ -1,59 +1,114 @@
-"""Tables with a separator: every cell stays text, every row has the header's number of fields."""
+"""Tables with a separator: every cell stays text, every row has the header's number of fields.
+
+Python's own parser is used because it knows the line a mistake is on; nothing is inferred, so that
+the label ``007`` stays itself.
+"""
 
 from __future__ import annotations
 
 import csv
-import io
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from finetune.data.encodings import open_text
+from finetune.data import ids, separators
+from finetune.data.encodings import MAX_LINE, lines, open_text
 from finetune.data.problems import Problems
+from finetune.data.spool import spooled
+from finetune.data.tables import BATCH_CHARACTERS, BATCH_ROWS
 from finetune.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-DELIMITERS = (",", "\t", ";", "|")
-BATCH_ROWS = 50_000
 
 
 def read_csv(
     path: Path,
     name: str,
     format: str,
+    *,
     encoding: str | None,
     delimiter: str | None,
+    header: Sequence[str] | None,
     problems: Problems,
     messages: list[str],
-) -> pa.Table:
+) -> tuple[pa.Table, ids.Ids]:
     """Read a csv or tsv; a line that doesn't fit the header is a problem, with its number.
 
     Args:
         path: The file.
-        name: What the file is called in errors.
+        name: What the file is called in ids and errors.
         format: ``csv`` or ``tsv``: which separator is expected.
         encoding: Text encoding; UTF-8 when None.
         delimiter: The separator; found when None.
+        header: Column names, when the file has none of its own.
         problems: Where bad lines go.
         messages: Grows by what was recognised.
     """
-    import pyarrow as pa
+    with open_text(path, name, encoding) as text:
+        sample = text.read(separators.SAMPLE)
+    separator = separators.choose(sample, name, format, delimiter, header, messages)
+    reading = _Rows(path, name, encoding, separator, header)
+    batches = iter(reading)
+    first = next(batches, None)
+    table = spooled(reading.schema(), _all(first, batches))
+    hint = " Quote fields that hold the separator."
+    if len(reading.header) == 1 and separator != separators.NONE:
+        hint = " If each line is one value, set data.delimiter=none."
+    problems.add_lines(reading.bad, table.num_rows, name, hint=hint)
+    return without_blank_columns(table, name, messages), ids.at_lines(name, reading.numbers)
 
-    with open_text(path, name, encoding) as text:
-        sample = text.read(1 << 16)
-        separator = delimiter or sniff(sample, default="\t" if format == "tsv" else ",")
-        if separator != ("\t" if format == "tsv" else ","):
-            messages.append(f"`{name}` is separated by {separator!r}.")
-    csv.field_size_limit(2**31 - 1)
-    with open_text(path, name, encoding) as text:
-        reader = csv.reader(text, delimiter=separator, strict=True)
-        header = _header(next(reader, []), name)
-        batches: list[list[list[str]]] = [[]]
-        bad: list[tuple[int, str]] = []
-        count = 0
+
+def _all(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    if first is not None:
+        yield first
+        yield from rest
+
+
+class _Rows:
+    """The batches of a file, and what is known once they are read: header, lines, bad lines."""
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        encoding: str | None,
+        separator: str,
+        header: Sequence[str] | None,
+    ) -> None:
+        self._place = (path, name, encoding)
+        self._separator = separator
+        self._given = header
+        self.header: list[str] = []
+        self.numbers = array("q")
+        self.bad: list[tuple[int, str]] = []
+
+    def schema(self) -> pa.Schema:
+        import pyarrow as pa
+
+        return pa.schema([(column, pa.string()) for column in self.header])
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        path, name, encoding = self._place
+        limit = csv.field_size_limit(MAX_LINE)
+        try:
+            with open_text(path, name, encoding) as text:
+                reader = csv.reader(lines(text, name), delimiter=self._separator, strict=True)
+                self.header = named_columns(self._given or next(reader, []), name)
+                yield from self._batches(reader)
+        except csv.Error as error:  # in the header
+            raise DataError(
+                f"The header of `{name}` {_reason(str(error))}.", fix="Correct the first line."
+            ) from None
+        finally:
+            csv.field_size_limit(limit)
+
+    def _batches(self, reader: Any) -> Iterator[pa.RecordBatch]:
+        width = len(self.header)
+        rows: list[list[str]] = []
+        size = 0
         start = reader.line_num + 1
         while True:
             try:
@@ -61,55 +116,50 @@ def read_csv(
             except StopIteration:
                 break
             except csv.Error as error:
-                bad.append((start, _csv_reason(str(error))))
+                self.bad.append((start, _reason(str(error))))
                 start = reader.line_num + 1
                 continue
-            if row and len(row) != len(header):
-                bad.append((start, f"has {len(row)} fields instead of {len(header)}"))
+            if len(row) == width:
+                rows.append(row)
+                self.numbers.append(start)
+                size += len(row[0]) if width == 1 else sum(map(len, row))
+                if len(rows) == BATCH_ROWS or size > BATCH_CHARACTERS:
+                    yield self._batch(rows)
+                    rows, size = [], 0
             elif row:
-                if len(batches[-1]) == BATCH_ROWS:
-                    batches.append([])
-                batches[-1].append(row)
-                count += 1
+                self.bad.append((start, f"has {len(row)} fields instead of {width}"))
             start = reader.line_num + 1
-    problems.add_lines(bad, count, name, hint=" Quote fields that hold the separator.")
-    schema = pa.schema([(column, pa.string()) for column in header])
-    tables = [
-        pa.table([pa.array(values, pa.string()) for values in zip(*batch, strict=True)], schema)
-        for batch in batches
-        if batch
-    ]
-    table = pa.concat_tables(tables) if tables else schema.empty_table()
-    return _without_blank_columns(table, name, messages)
+        if rows:
+            yield self._batch(rows)
+
+    def _batch(self, rows: list[list[str]]) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        columns = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema())
 
 
-def sniff(sample: str, default: str) -> str:
-    """Return the separator that cuts the header and most lines into the same number of fields."""
+def named_columns(cells: Sequence[str], name: str) -> list[str]:
+    """Return the names in a header; what has none is called ``column_N``.
 
-    def score(candidate: str) -> tuple[bool, int, bool]:
-        lines = list(csv.reader(io.StringIO(sample, newline=""), delimiter=candidate))[:50]
-        widths = [len(line) for line in lines[:-1] or lines if line]
-        header = widths[0] if widths else 0
-        agree = header > 1 and widths.count(header) >= 0.9 * len(widths)
-        return agree, header, candidate == default
-
-    return max(DELIMITERS, key=score)
-
-
-def _header(cells: Sequence[str], name: str) -> list[str]:
+    Raises:
+        DataError: There is no header, or a name is there twice.
+    """
     if not cells:
         raise DataError(f"`{name}` has no header line.", fix="Put column names in the first line.")
     named = [cell.strip() or f"column_{index}" for index, cell in enumerate(cells, start=1)]
-    twice = [column for column, times in Counter(named).items() if times > 1]
+    twice = [f"`{column}`" for column, times in Counter(named).items() if times > 1]
     if twice:
         raise DataError(
-            f"`{name}` has more than one column called {_listed(twice)}.",
-            fix="Give every column its own name.",
+            f"`{name}` has more than one column called {', '.join(twice)}.",
+            fix="Give every column its own name, or all of them by data.header=[…] if the file "
+            "has no header line.",
         )
     return named
 
 
-def _without_blank_columns(table: pa.Table, name: str, messages: list[str]) -> pa.Table:
+def without_blank_columns(table: pa.Table, name: str, messages: list[str]) -> pa.Table:
+    """Leave out columns without a name or a value, which spreadsheets add at the right."""
     import pyarrow.compute as pc
 
     blank = [
@@ -123,13 +173,11 @@ def _without_blank_columns(table: pa.Table, name: str, messages: list[str]) -> p
     return table
 
 
-def _csv_reason(error: str) -> str:
+def _reason(error: str) -> str:
     if "unexpected end" in error:
         return "opens a quote that is never closed"
     if "expected after" in error:
         return "has text behind a closing quote"
+    if "field limit" in error:
+        return f"opens a quote that is not closed within {MAX_LINE:,} characters"
     return f"is not valid csv ({error})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)

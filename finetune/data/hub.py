@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.data.tables import format_of
+from finetune.data.files import format_of
 from finetune.errors import HubError
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def load(text: str, *, name: str | None = None, revision: str | None = None) -> 
 def _plain(dataset: Any) -> pa.Table:
     import datasets
 
-    from finetune.data.tables import with_label_names
+    from finetune.data.arrow_files import plain_table
 
     media = datasets.Image | datasets.Audio
     if any(isinstance(feature, media) for feature in dataset.features.values()):
         # The hub's own cache may hold paths; the run must not depend on it.
-        return with_label_names(datasets.table.embed_table_storage(dataset.data.table))
-    return with_label_names(dataset.data.table)
+        return plain_table(datasets.table.embed_table_storage(dataset.data.table))
+    return plain_table(dataset.data.table)
 
 
 def _explained(error: Exception, text: str) -> HubError:

@@ -60,7 +60,7 @@ class Problems:
             hint: What is often the cause.
         """
         for line, reason in bad:
-            self.add([f"{name} line {line}"], step="read", column=None, reason=reason)
+            self.add([f"{name}:{line}"], step="read", column=None, reason=reason)
         fix = f"Correct the lines, or leave them out with data.on_invalid=drop.{hint}"
         self.refuse(good + len(bad), fix=fix)
 

@@ -1,4 +1,4 @@
-"""Where data come from: a file, a folder, an installed package, the hub, or rows in memory.
+"""Where data come from: files, folders, patterns, storage, databases, packages, the hub, or rows.
 
 Everything is read into Arrow tables by split name; `""` stands for rows that nobody has cut yet.
 Nothing is written: not beside the user's files, and in no cache but the hub's own.
@@ -6,37 +6,33 @@ Nothing is written: not beside the user's files, and in no cache but the hub's o
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.data import folders, hub, tables
-from finetune.data.problems import Problems
+from finetune.data import databases, folders, hub, ids, remote, tables
+from finetune.data.concatenation import concatenated
+from finetune.data.files import Reading, read_file
+from finetune.data.packages import missing, package_folder
+from finetune.data.split_files import (
+    SPLIT_NAMES,
+    SPLIT_ORDER,
+    UNCUT,
+    by_split,
+    data_files,
+    inside,
+    refuse_different,
+)
 from finetune.errors import ConfigError, DataError, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "eval": "validation",
-    "test": "test",
-    "testing": "test",
-}
-"""What users call their splits, and what we do."""
-UNCUT = ""
-SPLIT_ORDER = ("train", "validation", "test")
-_SHARD = re.compile(r"[-_.]?\d+([-_]of[-_]\d+)?$")
-_IGNORED = frozenset({"readme", "license", "licence", "notice", "dataset_info", "dataset_infos"})
-_IGNORED_SUFFIXES = frozenset({".md", ".txt", ".lock", ".yaml", ".yml", ".py", ".toml"})
+__all__ = ["SPLIT_NAMES", "UNCUT", "Reading", "Source", "gather", "read", "read_rows"]
+
+_WILD = re.compile(r"[*?\[]")
 
 
 @dataclass
@@ -45,28 +41,16 @@ class Source:
 
     Args:
         table: The rows; columns as in the source.
-        ids: One id per row, such as ``train.csv:17``, counted from 1.
+        ids: One id per row: ``train.csv:17`` is the row that begins in line 17 of that file. What
+            has no lines is numbered from 1.
         root: Folder that file names in the rows are relative to, and must not leave.
         name: What errors call it.
     """
 
     table: pa.Table
-    ids: list[str]
+    ids: Sequence[str]
     root: Path | None
     name: str
-
-
-@dataclass
-class Reading:
-    """Options that say how to read, and what was noticed while reading."""
-
-    format: str | None = None
-    encoding: str | None = None
-    delimiter: str | None = None
-    name: str | None = None
-    revision: str | None = None
-    problems: Problems = field(default_factory=Problems)
-    messages: list[str] = field(default_factory=list)
 
 
 def gather(
@@ -128,7 +112,8 @@ def read(path: str | Path, reading: Reading | None = None) -> dict[str, Source]:
     """Read everything that a path names, by split.
 
     Args:
-        path: A file, a folder, ``package:module/folder`` or a hub id.
+        path: A file, a folder, a pattern such as ``data/part-*.jsonl``, a URL of object storage or
+            of a database, ``package:module/folder`` or a hub id.
         reading: Format, encoding and so on; found when None.
 
     Returns:
@@ -136,19 +121,25 @@ def read(path: str | Path, reading: Reading | None = None) -> dict[str, Source]:
 
     Raises:
         DataError: The path is not there, or cannot be read.
-        HubError: A hub data set cannot be had.
+        HubError: A hub data set or a storage cannot be had.
     """
     reading = reading or Reading()
     text = str(path)
     if text.startswith("package:"):
         return _read_local(package_folder(text), reading)
+    if isinstance(path, str) and "://" in text:
+        return _read_url(text, reading)
     local = Path(text).expanduser()
     if reading.format != "hub" and local.exists():
         return _read_local(local, reading)
+    if _WILD.search(text):
+        return _read_pattern(local, reading)
     if reading.format == "hub" or hub.looks_like_id(text):
         found = hub.load(text, name=reading.name, revision=reading.revision)
         return {
-            SPLIT_NAMES.get(split, split): Source(table, _numbered(split, table), None, text)
+            SPLIT_NAMES.get(split, split): Source(
+                table, ids.numbered(split, table.num_rows), None, text
+            )
             for split, table in found.items()
         }
     raise missing(local)
@@ -172,41 +163,20 @@ def _of_rows(rows: Any, name: str) -> Source:
     if not listed:
         raise DataError(f"`{name}` holds no rows.", fix="Pass at least one row.")
     table = tables.table_of_rows(listed, f"`{name}`")
-    return Source(table, _numbered(name, table), None, name)
+    return Source(table, ids.numbered(name, table.num_rows), None, name)
 
 
-def package_folder(text: str) -> Path:
-    """Find ``package:module/folder`` on disk without importing the module."""
-    module, _, inside = text.removeprefix("package:").partition("/")
-    top, *deeper = module.split(".")
-    # find_spec imports the parents of a dotted name, so only the top one is asked for.
-    spec = importlib.util.find_spec(top) if top.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError(
-            f"`{text}` needs the Python package `{top}`, which is not installed.",
-            fix=f"Install the distribution that holds `{top}`, or give a folder.",
-        )
-    root = Path(next(iter(spec.submodule_search_locations))).resolve()
-    folder = root.joinpath(*deeper, inside).resolve()
-    if not folder.is_relative_to(root):
-        raise DataError(f"`{text}` leaves the package.", fix="Name a folder inside it.")
-    if not folder.exists():
-        raise missing(folder, called=text)
-    return folder
-
-
-def missing(path: Path, called: str = "") -> DataError:
-    """Say that a path is not there, with the nearest names that are."""
-    parent = next((folder for folder in path.parents if folder.is_dir()), Path())
-    absent = path.relative_to(parent).parts[0] if path.is_relative_to(parent) else path.name
-    try:
-        there = sorted(item.name for item in parent.iterdir())
-    except OSError:
-        there = []
-    return DataError(
-        f"`{called or path}` does not exist{did_you_mean(absent, there) or '.'}",
-        fix=f"Check the path; `{parent}` was found, `{absent}` in it was not.",
-    )
+def _read_url(url: str, reading: Reading) -> dict[str, Source]:
+    if databases.is_url(url):
+        table, rows, name = databases.read_database(url, reading.query)
+        if table.num_rows == 0:
+            raise DataError(f"`{name}` holds no rows.", fix="Check data.query.")
+        return {UNCUT: Source(table, rows, None, name)}
+    with remote.mirrored(url) as local:
+        found = _read_local(local, reading) if local.exists() else _read_pattern(local, reading)
+    for source in found.values():
+        source.root = None  # the copy is gone, and nothing else was fetched
+    return found
 
 
 def _read_local(path: Path, reading: Reading) -> dict[str, Source]:
@@ -216,34 +186,36 @@ def _read_local(path: Path, reading: Reading) -> dict[str, Source]:
 
 
 def _read_file(path: Path, name: str, reading: Reading) -> Source:
-    format = reading.format or tables.format_of(path)
-    if format is None or format in ("imagefolder", "audiofolder", "hub"):
+    table, rows = read_file(path, name, reading)
+    return Source(table, rows, path.parent.resolve(), name)
+
+
+def _read_pattern(pattern: Path, reading: Reading) -> dict[str, Source]:
+    """Read the files that fit; they are one set of rows, unless their names say several splits."""
+    parts = pattern.parts
+    fixed = next(index for index, part in enumerate(parts) if _WILD.search(part))
+    base = Path(*parts[:fixed])
+    fits = base.glob(str(Path(*parts[fixed:]))) if base.is_dir() else ()
+    files = sorted(inside(base, file) for file in fits if file.is_file())
+    if not files:
         raise DataError(
-            f"`{name}` is in no format that is known by its name.",
-            fix="Set data.format to csv, tsv, json, jsonl, parquet or arrow.",
+            f"Nothing fits `{pattern}`.", fix=f"Check the pattern; it is looked for in `{base}`."
         )
-    try:
-        table = tables.read_table(
-            path,
-            format=format,
-            name=name,
-            encoding=reading.encoding,
-            delimiter=reading.delimiter,
-            problems=reading.problems,
-            messages=reading.messages,
-        )
-    except PermissionError:
-        raise DataError(
-            f"`{name}` may not be read by this user.", fix="Give read permission on it."
-        ) from None
-    return Source(table, _numbered(name, table), path.parent.resolve(), name)
+    splits = by_split(files)
+    if len(splits) == 1 or sum(map(len, splits.values())) < len(files):
+        splits = {UNCUT: files}
+    reading.messages.append(f"`{pattern.name}` fits {len(files):,} files.")
+    return {
+        split: _together({file: file.relative_to(base).as_posix() for file in chosen}, reading)
+        for split, chosen in splits.items()
+    }
 
 
 def _read_folder(root: Path, reading: Reading) -> dict[str, Source]:
     """Read a folder: of splits, of pictures or recordings, of split files, or of one file."""
     kind = reading.format if reading.format in folders.MEDIA_FORMATS else None
     parts = {
-        SPLIT_NAMES[item.name.lower()]: item
+        SPLIT_NAMES[item.name.lower()]: inside(root, item)
         for item in sorted(root.iterdir())
         if item.is_dir() and item.name.lower() in SPLIT_NAMES
     }
@@ -255,82 +227,55 @@ def _read_folder(root: Path, reading: Reading) -> dict[str, Source]:
     kind = kind or folders.kind_of(root)
     if kind:
         return {UNCUT: _read_media(root, "", kind, reading)}
-    return _read_files(root, reading)
+    splits = by_split(data_files(root, reading.format))
+    return _alike(splits, "", reading)
 
 
 def _read_part(folder: Path, prefix: str, kind: str | None, reading: Reading) -> Source:
     kind = kind or folders.kind_of(folder)
     if kind:
         return _read_media(folder, prefix, kind, reading)
-    (source,) = _concatenated({UNCUT: _data_files(folder)}, prefix, reading).values()
+    (source,) = _alike({UNCUT: data_files(folder, reading.format)}, prefix, reading).values()
     return source
+
+
+def _alike(splits: Mapping[str, list[Path]], prefix: str, reading: Reading) -> dict[str, Source]:
+    """Read each split's file, or its numbered shards one after the other."""
+    refuse_different(splits)
+    return {
+        split: _together({file: prefix + file.name for file in files}, reading)
+        for split, files in splits.items()
+    }
 
 
 def _read_media(root: Path, prefix: str, kind: str, reading: Reading) -> Source:
     metadata = folders.metadata_file(root)
     if metadata is None:
         table, names = folders.by_label(root, kind)
-        return Source(table, [prefix + name for name in names], root.resolve(), prefix or root.name)
-    plain = Reading(None, reading.encoding, reading.delimiter, problems=reading.problems)
-    source = _read_file(metadata, prefix + metadata.name, plain)
+        rows = ids.listed([prefix + name for name in names])
+        return Source(table, rows, root.resolve(), prefix or root.name)
+    plain = Reading(
+        None,
+        reading.encoding,
+        reading.delimiter,
+        problems=reading.problems,
+        messages=reading.messages,
+    )
+    source = _read_file(inside(root, metadata), prefix + metadata.name, plain)
     source.table = folders.with_media_column(source.table, source.name, kind)
     return source
 
 
-def _read_files(root: Path, reading: Reading) -> dict[str, Source]:
-    files = _data_files(root, reading.format)
-    by_split: dict[str, list[Path]] = {}
-    for file in files:
-        stem = re.split(r"[-_.]", file.name.lower())[0]
-        if stem in SPLIT_NAMES:
-            by_split.setdefault(SPLIT_NAMES[stem], []).append(file)
-    return _concatenated(by_split or {UNCUT: files}, "", reading)
+def _together(named: Mapping[Path, str], reading: Reading) -> Source:
+    """Read files one after the other into one source."""
+    rows: list[ids.Ids] = []
 
+    def parts() -> Iterator[pa.Table]:
+        for file, name in named.items():
+            table, part = read_file(file, name, reading)
+            rows.append(part)
+            yield table
 
-def _concatenated(
-    by_split: Mapping[str, Sequence[Path]], prefix: str, reading: Reading
-) -> dict[str, Source]:
-    """Read each split's file, or its numbered shards one after the other."""
-    import pyarrow as pa
-
-    found = {}
-    for split, files in by_split.items():
-        if len({_SHARD.sub("", _stem(file)) + file.suffix for file in files}) > 1:
-            raise DataError(
-                f"`{files[0].parent}` holds several files"
-                f"{f' for the split `{split}`' if split else ''}: "
-                f"{', '.join(f'`{file.name}`' for file in files[:8])}.",
-                fix="Name the ones to use: data.train=FILE data.test=FILE, or data.path=FILE.",
-            )
-        shards = [_read_file(file, prefix + file.name, reading) for file in files]
-        table = pa.concat_tables([shard.table for shard in shards], promote_options="permissive")
-        ids = [row for shard in shards for row in shard.ids]
-        found[split] = Source(table, ids, shards[0].root, shards[0].name)
-    return found
-
-
-def _stem(file: Path) -> str:
-    return PurePosixPath(file.name.removesuffix(".gz")).stem
-
-
-def _data_files(root: Path, format: str | None = None) -> list[Path]:
-    files = [
-        item
-        for item in sorted(root.iterdir())
-        if item.is_file()
-        and not item.name.startswith((".", "_"))
-        and item.suffix.lower() not in _IGNORED_SUFFIXES
-        and _stem(item).lower() not in _IGNORED
-        and tables.format_of(item) in ((format,) if format else tables.FORMATS.values())
-    ]
-    if not files:
-        raise DataError(
-            f"The folder `{root}` holds no data: no csv, tsv, json, jsonl, parquet or arrow file, "
-            "and no pictures or recordings.",
-            fix="Give the file itself by data.path=FILE, or say what it is with data.format.",
-        )
-    return files
-
-
-def _numbered(name: str, table: pa.Table) -> list[str]:
-    return [f"{name}:{number}" for number in range(1, table.num_rows + 1)]
+    table = concatenated(parts())
+    first = next(iter(named))
+    return Source(table, ids.joined(rows), first.parent.resolve(), named[first])

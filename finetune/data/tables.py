@@ -1,224 +1,170 @@
-"""Readers of one file: csv, tsv, json, jsonl, parquet and arrow into an Arrow table.
+"""Python rows into Arrow tables: one type for each column, found over all rows, out of memory.
 
-Text formats are read by Python's own parsers, because those know the line a mistake is on; nothing
-is inferred from a csv, so that the label ``007`` stays itself. A JSON column whose values have no
-common type is kept as JSON text and marked (`mixed`): whether that is a mistake depends on the
-column's kind, which is only known later.
+A column whose values have no common type is kept as JSON text and marked (`mixed`): whether that
+is a mistake depends on the column's kind, which is only known later.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetune.data.delimited import read_csv
-from finetune.data.encodings import open_text
-from finetune.data.problems import Problems
+from finetune.data.spool import spooled
 from finetune.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMATS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-}
 MIXED = {b"finetune": b"mixed"}
+BATCH_ROWS = 16_384
+BATCH_CHARACTERS = 16 << 20
+"""A batch ends with whichever comes first, so that long texts don't make it larger than memory."""
+
+Rows = Sequence[Mapping[str, Any]]
 
 
-def format_of(path: Path) -> str | None:
-    """Return the format that a file name tells, or None."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    return FORMATS.get(suffixes[-1]) if suffixes else None
+@dataclass
+class _Column:
+    """What has been seen of a column: Python's types, and Arrow's; None once there is none."""
 
-
-def read_table(
-    path: Path,
-    *,
-    format: str,
-    name: str,
-    encoding: str | None = None,
-    delimiter: str | None = None,
-    problems: Problems,
-    messages: list[str],
-) -> pa.Table:
-    """Read one file, with its columns as they are.
-
-    Args:
-        path: The file.
-        format: One of the values of `FORMATS`.
-        name: What the file is called in ids and errors.
-        encoding: Text encoding; UTF-8 when None.
-        delimiter: Column separator of a csv; found when None.
-        problems: Where unreadable lines go; refused at the end of the file unless it drops.
-        messages: Grows by what was recognised.
-
-    Raises:
-        DataError: The file cannot be read as this format.
-    """
-    if path.stat().st_size == 0:
-        raise DataError(f"`{name}` is empty.", fix="Give a file that has rows.")
-    if format in ("csv", "tsv"):
-        table = read_csv(path, name, format, encoding, delimiter, problems, messages)
-    elif format in ("json", "jsonl"):
-        table = _read_json(path, name, format, encoding, problems, messages)
-    else:
-        table = _read_arrow(path, name, format)
-    if table.num_rows == 0:
-        raise DataError(f"`{name}` holds no rows.", fix="Give a file that has rows.")
-    return table
-
-
-def _read_json(
-    path: Path,
-    name: str,
-    format: str,
-    encoding: str | None,
-    problems: Problems,
-    messages: list[str],
-) -> pa.Table:
-    if format == "json":
-        with open_text(path, name, encoding) as text:
-            content = text.read()
-        try:
-            return table_of_rows(_array(json.loads(content), name), name)
-        except json.JSONDecodeError as error:
-            if error.msg != "Extra data" or not content.lstrip().startswith("{"):
-                raise DataError(
-                    f"`{name}` is not valid JSON: {error.msg} in line {error.lineno}, column "
-                    f"{error.colno}.",
-                    fix="Correct that line.",
-                ) from None
-            messages.append(f"`{name}` holds one JSON object a line: read as jsonl.")
-        except RecursionError:
-            raise DataError(f"`{name}` is nested too deeply.", fix="Flatten it.") from None
-    rows: list[dict[str, Any]] = []
-    bad: list[tuple[int, str]] = []
-    with open_text(path, name, encoding) as text:
-        for number, line in enumerate(text, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                bad.append((number, f"is not valid JSON ({error.msg}, column {error.colno})"))
-                continue
-            except RecursionError:
-                bad.append((number, "is nested too deeply"))
-                continue
-            if isinstance(row, dict):
-                rows.append(row)
-            else:
-                bad.append((number, f"is a JSON {type(row).__name__} instead of an object"))
-    problems.add_lines(bad, len(rows), name)
-    return table_of_rows(rows, name)
-
-
-def _array(content: Any, name: str) -> list[dict[str, Any]]:
-    """Return the list of objects in a JSON document: itself, or the only list of objects in it."""
-    if isinstance(content, dict):
-        lists = [value for value in content.values() if _is_rows(value)]
-        if len(lists) == 1:
-            content = lists[0]
-    if not isinstance(content, list):
-        raise DataError(
-            f"`{name}` is not a list of objects.",
-            fix='Give a list such as [{"text": "…", "label": "…"}, …], or one object a line.',
-        )
-    for index, row in enumerate(content, start=1):
-        if not isinstance(row, dict):
-            raise DataError(
-                f"Item {index:,} of `{name}` is a {type(row).__name__} instead of an object.",
-                fix="Make every item an object with the same names.",
-            )
-    return content
-
-
-def _is_rows(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    types: set[type] = field(default_factory=set)
+    arrow: Any = None
+    mixed: bool = False
 
 
 def table_of_rows(rows: Sequence[dict[str, Any]], name: str) -> pa.Table:
     """Make a table of Python rows; a column without a common type is kept as marked JSON text."""
-    import pyarrow as pa
-
-    columns: dict[str, None] = {}
     for row in rows:
         if not isinstance(row, dict):
             raise DataError(
                 f"{name} must be dictionaries, got a {type(row).__name__}.",
                 fix='Pass rows such as {"text": "…", "label": "…"}.',
             )
-        columns.update(dict.fromkeys(row))
-    fields, arrays = [], []
-    for column in columns:
-        values = [row.get(column) for row in rows]
-        types = {type(value) for value in values} - {type(None)}
+    starts = range(0, len(rows), BATCH_ROWS)
+    return table_of_batches(lambda: (rows[start : start + BATCH_ROWS] for start in starts))
+
+
+def table_of_batches(batches: Callable[[], Iterable[Rows]]) -> pa.Table:
+    """Make a table of rows that need not fit into memory.
+
+    The types are only known when the last row was seen. So the first pass writes what the first
+    batch promised, and another pass is made when a later batch broke the promise.
+
+    Args:
+        batches: Yields the rows, the same ones each time that it is called.
+    """
+    import pyarrow as pa
+
+    columns: dict[str, _Column] = {}
+    promised: list[pa.Schema] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        for rows in batches():
+            arrays = _look(rows, columns)
+            schema = _schema(columns)
+            promised[:] = promised or [schema]
+            if schema.equals(promised[0], check_metadata=True):
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    first = watched()
+    head = next(first, None)
+    if head is None:
+        return pa.table({})
+    table = spooled(promised[0], _chain(head, first))
+    made = promised[0]
+    while not made.equals(_schema(columns), check_metadata=True):
+        made = _schema(columns)
+        table = spooled(made, (_convert(rows, columns, made) for rows in batches()))
+    return table
+
+
+def _chain(head: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield head
+    yield from rest
+
+
+def _look(rows: Rows, columns: dict[str, _Column]) -> list[Any]:
+    """Learn the types of a batch, and return its columns under what is known so far."""
+    import pyarrow as pa
+
+    for row in rows:
+        for name in row:
+            if name not in columns:
+                columns[name] = _Column(arrow=pa.null())
+    arrays = []
+    for name, column in columns.items():
+        values = [row.get(name) for row in rows]
+        column.types |= set(map(type, values)) - {type(None)}
+        array = None
+        if not column.mixed:
+            try:
+                if len(column.types) > 1 and column.types != {int, float}:
+                    raise TypeError("no common type")
+                array = pa.array(values)
+                column.arrow = _common(column.arrow, array.type)
+                array = array if array.type == column.arrow else pa.array(values, column.arrow)
+            except (pa.ArrowException, TypeError, ValueError, OverflowError):
+                column.mixed, array = True, None
+        arrays.append(as_json(values) if array is None else array)
+    return arrays
+
+
+def _convert(rows: Rows, columns: dict[str, _Column], schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch under the final schema; what turns out not to fit is noted for another pass.
+
+    A whole number may be too large for the float that a later batch asks for.
+    """
+    import pyarrow as pa
+
+    arrays = []
+    for (name, column), node in zip(columns.items(), schema, strict=True):
+        values = [row.get(name) for row in rows]
+        if mixed(node):
+            arrays.append(as_json(values))
+            continue
         try:
-            if len(types) > 1 and types != {int, float}:
-                raise TypeError("no common type")
-            array, metadata = pa.array(values), None
+            arrays.append(pa.array(values, node.type))
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            # Escaped, so that a lone surrogate survives until it can be reported with its row.
-            array = pa.array(
-                [None if value is None else json.dumps(value, default=repr) for value in values],
-                pa.string(),
-            )
-            metadata = MIXED
-        fields.append(pa.field(str(column), array.type, metadata=metadata))
-        arrays.append(array)
-    return pa.table(arrays, schema=pa.schema(fields))
+            column.mixed = True
+            arrays.append(pa.nulls(len(values), node.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _common(first: Any, second: Any) -> Any:
+    import pyarrow as pa
+
+    if first == second or pa.types.is_null(second):
+        return first
+    both = [pa.schema([("", kind)]) for kind in (first, second)]
+    return pa.unify_schemas(both, promote_options="permissive").field(0).type
+
+
+def _schema(columns: Mapping[str, _Column]) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field(str(name), pa.string(), metadata=MIXED)
+            if column.mixed
+            else pa.field(str(name), column.arrow)
+            for name, column in columns.items()
+        ]
+    )
+
+
+def as_json(values: Iterable[Any]) -> Any:
+    """Return values as an Arrow array of JSON texts, null where there is none."""
+    import pyarrow as pa
+
+    # Escaped, so that a lone surrogate survives until it can be reported with its row.
+    return pa.array(
+        [None if value is None else json.dumps(value, default=repr) for value in values],
+        pa.string(),
+    )
 
 
 def mixed(field: pa.Field) -> bool:
     """Tell whether a column is JSON text because its values have no common type."""
     return bool(field.metadata) and MIXED.items() <= field.metadata.items()
-
-
-def _read_arrow(path: Path, name: str, format: str) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        if format == "parquet":
-            return with_label_names(pq.read_table(path))
-        with pa.memory_map(str(path)) as source:
-            try:
-                return with_label_names(pa.ipc.open_file(source).read_all())
-            except pa.ArrowInvalid:
-                source.seek(0)
-                return with_label_names(pa.ipc.open_stream(source).read_all())
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"`{name}` cannot be read as {format}: {str(error).splitlines()[0].rstrip('.')}.",
-            fix="Write the file again, or say what it is with data.format.",
-        ) from None
-
-
-def with_label_names(table: pa.Table) -> pa.Table:
-    """Replace class numbers by the class names that `datasets` keeps in the schema."""
-    import pyarrow as pa
-
-    described = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = described.get("info", {}).get("features", {})
-    for column, feature in features.items():
-        if column in table.column_names and feature.get("_type") == "ClassLabel":
-            names = feature["names"]
-            chosen = [
-                names[value] if value is not None and 0 <= value < len(names) else None
-                for value in table[column].to_pylist()
-            ]
-            index = table.column_names.index(column)
-            table = table.set_column(index, column, pa.array(chosen, pa.string()))
-    return table.replace_schema_metadata(None)

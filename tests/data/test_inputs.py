@@ -23,7 +23,7 @@ def write(folder, text, name="rows.csv"):
 def test_labels_need_not_be_there(tmp_path):
     rows = read_inputs(write(tmp_path, "text\nhello\nthere\n"), kinds=KINDS)
     assert rows["text"] == ["hello", "there"]
-    assert rows["id"] == ["rows.csv:1", "rows.csv:2"]
+    assert rows["id"] == ["rows.csv:2", "rows.csv:3"]
 
 
 def test_every_row_is_kept_in_its_order(tmp_path):

@@ -266,7 +266,7 @@ def test_a_path_with_a_separate_test_is_the_training_data(write):
     rows = "text,label\n" + "".join(f"t{i},{'ab'[i % 2]}\n" for i in range(40))
     prepared = run(path=write("all.csv", rows), test=write("t.csv", "text,label\nq,a\nr,b\n"))
     assert prepared.audit["splits"]["test"] == 2
-    assert set(prepared.splits["test"]["id"]) == {"t.csv:1", "t.csv:2"}
+    assert set(prepared.splits["test"]["id"]) == {"t.csv:2", "t.csv:3"}
 
 
 def test_ids_of_files_of_the_same_name_are_told_apart(write):
@@ -275,7 +275,7 @@ def test_ids_of_files_of_the_same_name_are_told_apart(write):
         train=write("a/x.csv", rows),
         test=write("b/x.csv", rows.replace("t", "u").replace("ue", "te").replace("xu", "xt")),
     )
-    assert "test/x.csv:1" in prepared.splits["test"]["id"]
+    assert "test/x.csv:2" in prepared.splits["test"]["id"]
 
 
 def test_nothing_named_and_two_things_named_are_configuration_errors():
@@ -363,7 +363,7 @@ def test_emoji_captions_and_spoken_digits_run_as_they_are(shared):
 def test_the_messy_messages_say_what_to_set_until_they_run(shared):
     options = {"path": shared("messy_sms_spam"), "columns": {"text": "v2", "label": "v1"}}
     assert "data.encoding=cp1252" in refused(**options).fix
-    assert "spam_part1.csv line 100" in str(refused(**options, encoding="cp1252"))
+    assert "spam_part1.csv:100" in str(refused(**options, encoding="cp1252"))
     prepared = run(**options, encoding="cp1252", on_invalid="drop", deduplicate=True)
     assert prepared.audit["duplicates"]["exact"] >= 200
     assert set(prepared.audit["classes"]) == {"ham", "spam"}

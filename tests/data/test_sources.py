@@ -6,8 +6,8 @@ import json
 import pytest
 
 from finetune.data.problems import Problems
-from finetune.data.sources import UNCUT, Reading, package_folder, read, read_rows
-from finetune.errors import ConfigError, DataError, HubError
+from finetune.data.sources import UNCUT, Reading, gather, read, read_rows
+from finetune.errors import ConfigError, DataError
 
 ROWS = [{"text": 'zwölf, "quoted"\nlines', "label": "007"}, {"text": "b", "label": "1"}]
 
@@ -41,7 +41,7 @@ CSV = 'text,label\n"zwölf, ""quoted""\nlines",007\nb,1\n'
 def test_a_csv_is_read_as_text_whatever_its_line_ends_and_separator(write, content):
     source = only(read(write("x.csv", content)))
     assert source.table.to_pylist() == ROWS
-    assert source.ids == ["x.csv:1", "x.csv:2"]
+    assert source.ids == ["x.csv:2", "x.csv:4"]
 
 
 def test_a_tsv_and_a_given_separator_are_obeyed(write):
@@ -126,8 +126,8 @@ def test_an_unknown_encoding_is_refused(write, encoding):
 def test_wrong_field_counts_are_refused_by_line_all_at_once(write):
     error = refused(write("x.csv", 'a,b\n"1\n1",2\n3\n4,5\n6,7,8\n'))
     assert error.problems == [
-        "A row has 1 fields instead of 2 in 1 of 4 rows: x.csv line 4.",
-        "A row has 3 fields instead of 2 in 1 of 4 rows: x.csv line 6.",
+        "A row has 1 fields instead of 2 in 1 of 4 rows: x.csv:4.",
+        "A row has 3 fields instead of 2 in 1 of 4 rows: x.csv:6.",
     ]
     assert "on_invalid=drop" in error.fix
 
@@ -137,17 +137,17 @@ def test_bad_lines_are_set_aside_when_asked(write):
     path = write("x.jsonl", '{"a": 1}\n{"a": \n[1]\n{"a": 2}')
     found = read(path, Reading(problems=problems))
     assert only(found).table.to_pylist() == [{"a": 1}, {"a": 2}]
-    assert [entry["id"] for entry in problems.quarantine] == ["x.jsonl line 2", "x.jsonl line 3"]
+    assert [entry["id"] for entry in problems.quarantine] == ["x.jsonl:2", "x.jsonl:3"]
 
 
 def test_a_quote_that_never_closes_names_the_line_where_it_opens(write):
     error = refused(write("x.csv", 'a,b\n1,2\n"3,4\n5,6\n'))
-    assert "never closed in 1 of 2 rows: x.csv line 3" in str(error)
+    assert "never closed in 1 of 2 rows: x.csv:3" in str(error)
 
 
 def test_a_cut_last_json_line_is_refused_with_its_number(write):
     error = refused(write("x.jsonl", '{"a": "one"}\n\n{"a": "two'))
-    assert "x.jsonl line 3" in str(error)
+    assert "x.jsonl:3" in str(error)
     assert "two" not in str(error)
 
 
@@ -182,34 +182,6 @@ def test_a_folder_below_one_that_exists_is_not_taken_for_a_hub_id(write, tmp_pat
     write("data/x.csv", "a\n1\n")
     monkeypatch.chdir(tmp_path)
     assert "does not exist" in str(refused("data/y"))
-
-
-def test_the_hub_out_of_reach_says_what_to_do(monkeypatch):
-    import datasets
-
-    def offline(*args, **kwargs):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(datasets, "load_dataset", offline)
-    with pytest.raises(HubError, match="neither a file or folder here") as raised:
-        read("some-org/some-set")
-    assert "data.path=FOLDER" in raised.value.fix
-
-
-def test_the_hub_is_asked_for_the_revision_and_its_splits_renamed(monkeypatch):
-    import datasets
-
-    asked = {}
-
-    def load(path, **options):
-        asked.update(options, path=path)
-        return {"train": datasets.Dataset.from_list(ROWS), "dev": datasets.Dataset.from_list(ROWS)}
-
-    monkeypatch.setattr(datasets, "load_dataset", load)
-    found = read("some-org/some-set", Reading(name="en", revision="abc"))
-    assert asked == {"path": "some-org/some-set", "name": "en", "revision": "abc"}
-    assert list(found) == ["train", "validation"]
-    assert found["validation"].ids == ["dev:1", "dev:2"]
 
 
 # ---------------------------------------------------------------- folders
@@ -247,7 +219,7 @@ def test_subfolders_called_like_splits_are_splits(write):
     path = write("set/train/part.csv", "a\n1\n")
     write("set/test/part.csv", "a\n2\n")
     found = read(path.parents[1])
-    assert found["test"].ids == ["test/part.csv:1"]
+    assert found["test"].ids == ["test/part.csv:2"]
 
 
 def test_pictures_in_a_folder_per_label_get_it(write, png):
@@ -267,7 +239,7 @@ def test_a_metadata_file_describes_recordings(write, wav):
     write("set/a.wav", wav())
     found = only(read(path.parent))
     assert found.table.to_pylist() == [{"audio": "a.wav", "transcription": "one"}]
-    assert found.ids == ["metadata.csv:1"]
+    assert found.ids == ["metadata.csv:2"]
 
 
 def test_pictures_without_label_or_text_are_refused(write, png):
@@ -278,23 +250,7 @@ def test_pictures_without_label_or_text_are_refused(write, png):
     assert "no audio files" in str(refused(write("e/a.txt", "x").parent, format="audiofolder"))
 
 
-# ---------------------------------------------------------------- packages and rows
-
-
-def test_a_folder_in_an_installed_package_is_found_without_importing_it(tmp_path, monkeypatch):
-    folder = tmp_path / "somepackage" / "sets"
-    folder.mkdir(parents=True)
-    (tmp_path / "somepackage" / "__init__.py").write_text("raise RuntimeError('imported')")
-    (folder / "train.csv").write_text("a\n1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert package_folder("package:somepackage/sets") == folder
-    assert package_folder("package:somepackage.sets/train.csv") == folder / "train.csv"
-    with pytest.raises(DataError, match="leaves the package"):
-        package_folder("package:somepackage/../..")
-    with pytest.raises(DataError, match="not installed"):
-        package_folder("package:nosuchpackage/sets")
-    with pytest.raises(DataError, match="did you mean `sets`"):
-        package_folder("package:somepackage/sats")
+# ---------------------------------------------------------------- patterns, databases and rows
 
 
 def test_rows_from_python_may_come_in_splits():
@@ -306,3 +262,77 @@ def test_rows_from_python_may_come_in_splits():
         read_rows([])
     with pytest.raises(DataError, match="must be dictionaries"):
         read_rows(["text"])
+
+
+def test_a_pattern_takes_shards_in_order_and_ids_name_file_and_line(write):
+    path = write("set/part-2.jsonl", '{"a": "3"}\n')
+    write("set/part-1.jsonl", '\n{"a": 1}\n{"a": "2"}\n')
+    write("set/other.csv", "a\n9\n")
+    reading = Reading()
+    found = read(path.parent / "part-*.jsonl", reading)
+    assert list(found) == [UNCUT]
+    assert list(only(found).ids) == ["part-1.jsonl:2", "part-1.jsonl:3", "part-2.jsonl:1"]
+    assert only(found).table["a"].to_pylist() == ["1", '"2"', '"3"']
+    assert reading.messages == ["`part-*.jsonl` fits 2 files."]
+    assert "Nothing fits" in str(refused(path.parent / "part-*.parquet"))
+
+
+def test_a_pattern_over_named_splits_is_read_by_split(write):
+    path = write("set/train.en.csv", "a\n1\n")
+    write("set/test.en.csv", "a\n2\n")
+    assert list(read(path.parent / "*.en.csv")) == ["test", "train"]
+    assert list(read(str(path.parent / "train*.csv"))) == [UNCUT]
+
+
+def test_a_pattern_may_go_through_folders(write, tmp_path):
+    write("set/a/x.csv", "t\n1\n")
+    write("set/b/x.csv", "t\n2\n")
+    assert list(only(read(tmp_path / "set" / "**" / "*.csv")).ids) == ["a/x.csv:2", "b/x.csv:2"]
+
+
+def test_bad_lines_do_not_shift_the_ids_of_the_rows_behind_them(write):
+    options = {"problems": Problems("drop")}
+    found = only(read(write("x.csv", 'a,b\n1,2\n3\n"4\n5",6\n\n7,8\n'), Reading(**options)))
+    assert list(found.ids) == ["x.csv:2", "x.csv:4", "x.csv:7"]
+    assert [entry["id"] for entry in options["problems"].quarantine] == ["x.csv:3"]
+
+
+def test_a_database_is_read_by_its_url_or_its_file(tmp_path):
+    import sqlite3
+
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE mail (body TEXT, queue TEXT)")
+        connection.execute("INSERT INTO mail VALUES ('hello', '007')")
+    for place in (path, f"sqlite:///{path}"):
+        found = only(read(place))
+        assert found.table.to_pylist() == [{"body": "hello", "queue": "007"}]
+    query = Reading(query="SELECT body AS text FROM mail")
+    assert only(read(path, query)).table.to_pylist() == [{"text": "hello"}]
+
+
+def test_a_query_on_a_file_that_is_no_database_is_refused(write):
+    with pytest.raises(ConfigError, match=r"data\.query"):
+        read(write("x.csv", "a\n1\n"), Reading(query="SELECT 1"))
+
+
+def test_every_real_folder_is_read_or_says_what_to_set(shared):
+    languages = refused(shared("translation_xquad"))
+    folder = shared("translation_xquad")
+    assert f"data.train={folder}/train.en-de.csv data.test={folder}/test.en-de.csv" in languages.fix
+    for name, split, rows in [
+        ("ner_wnut17", "train", 2900),
+        ("text_cls_banking77", "test", 1001),
+        ("text_cls_clinc150_oos", "validation", 650),
+        ("multilabel_nlupp_banking", "train", 1658),
+        ("instruct_seed_tasks", UNCUT, 175),
+        ("image_cls_fashion", "train", 500),
+        ("asr_fsdd", "test", 120),
+        ("drift_text_sources", UNCUT, 3100),
+    ]:
+        assert read(shared(name))[split].table.num_rows == rows, name
+    questions = only(read(shared("qa_xquad") / "train-en.json")).table
+    assert questions.num_rows == 800
+    assert questions.column_names == ["id", "title", "context", "question", "answers"]
+    both = gather(Reading(), None, None, {"train": folder / "train.en-*.csv"})
+    assert both["train"].table.num_rows == 1920

@@ -21,7 +21,6 @@ LONG: dict[str, str] = {
     "finetune/data/columns.py": "from said to recognised columns: one decision, told in one place",
     "finetune/data/media.py": "decoding and its limits; apart, a limit could be passed by",
     "finetune/data/prepare.py": "the data stage from reading to account, one step a function",
-    "finetune/data/sources.py": "what every kind of path means; each format has a file of its own",
     "finetune/reports/card.py": "the model card, a function for each section of the Hub's template",
     "finetune/reports/sections.py": "the report's tables, a small function for each",
     "scripts/pretrain/whisper.py": "a pretraining script that stands alone, with its sounds",
@@ -31,13 +30,9 @@ LONG: dict[str, str] = {
 TESTED_ELSEWHERE: dict[str, str] = {
     "finetune/__main__.py": "tests/test_cli.py starts it in subprocesses",
     "finetune/data/canonical.py": "tests/data/test_prepare.py, whose rows all pass through it",
-    "finetune/data/delimited.py": "tests/data/test_sources.py",
-    "finetune/data/encodings.py": "tests/data/test_sources.py",
     "finetune/data/folders.py": "tests/data/test_sources.py",
-    "finetune/data/hub.py": "tests/data/test_sources.py",
     "finetune/data/problems.py": "tests/data/test_values.py and test_prepare.py",
     "finetune/data/synonyms.py": "tests/data/test_columns.py",
-    "finetune/data/tables.py": "tests/data/test_sources.py",
     "finetune/reports/names.py": "tests/reports/test_report.py",
     "finetune/reports/sections.py": "tests/reports/test_report.py and test_card.py",
 }

@@ -109,7 +109,7 @@ def test_an_empty_target(tmp_path):
     file = write(
         tmp_path, "source,target\n" + "".join(f"s {n},t {n}\n" for n in range(30)) + "s,\n"
     )
-    refused(T5, tmp_path, f"data.path={file}", "data.slices=[]", code=3, says="rows.csv:31")
+    refused(T5, tmp_path, f"data.path={file}", "data.slices=[]", code=3, says="rows.csv:32")
 
 
 def test_a_model_folder_with_pickled_weights_only(tmp_path):
