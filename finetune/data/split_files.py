@@ -33,14 +33,14 @@ _BESIDE_ARROW = frozenset({"state.json", "dataset_dict.json"})
 
 
 def inside(root: Path, item: Path) -> Path:
-    """Return an item of a folder, unless it is a link that leads out of it.
+    """Return an item of a folder, unless a link on the way to it leads out.
 
     Raises:
         DataError: It does.
     """
-    if item.is_symlink() and not item.resolve().is_relative_to(root.resolve()):
+    if not item.resolve().is_relative_to(root.resolve()):
         raise DataError(
-            f"`{item.name}` in `{root}` is a link that leads out of the folder.",
+            f"`{item.name}` in `{root}` is reached by a link that leads out of the folder.",
             fix="Copy what it leads to into the folder, or name that file itself.",
         )
     return item

@@ -43,6 +43,7 @@ def test_the_only_table_is_taken_and_several_are_listed(shop):
     [
         "DELETE FROM mail",
         "SELECT 1; DROP TABLE mail",
+        "SELECT 1; SELECT 2",
         "WITH x AS (DELETE FROM mail RETURNING *) SELECT * FROM x",
         "SELECT * INTO copy FROM mail",
         "PRAGMA journal_mode",

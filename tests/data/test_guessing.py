@@ -31,6 +31,11 @@ def test_the_code_page_is_found(text, encoding):
     assert content.encode(encoding).decode(found) == content
 
 
+def test_what_is_mostly_utf8_is_not_called_anything_else():
+    content = "Käufer\n".encode() * 3 + "Käufer\n".encode("cp1252")
+    assert guess(io.BytesIO(content)) == Guess(None, mixed=True)
+
+
 def test_a_long_line_of_utf8_is_utf8_wherever_it_is_cut(monkeypatch):
     for size in range(5, 12):
         monkeypatch.setattr(guessing, "_PIECE_BYTES", size)

@@ -69,6 +69,7 @@ def test_a_file_url_is_a_file(write):
         ("https://example.com/x.csv", "is on the web", "Download it first"),
         ("http://169.254.169.254/latest", "is on the web", "Download it first"),
         ("zip://x.csv::memory://bucket/x.zip", "neither object storage", "s3"),
+        ("file:///bucket/x.csv::memory://y", "neither object storage", "s3"),
         ("simplecache::memory://bucket/x.csv", "neither object storage", "s3"),
         ("nosuch://bucket/x.csv", "neither object storage", "s3"),
         ("memory://bucket/none.csv", "does not exist", "address"),

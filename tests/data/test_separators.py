@@ -34,6 +34,11 @@ def test_separators_that_are_hard_to_type_have_names(said, meant):
     assert choose("a\tb\n1\t2\n", "x.csv", "csv", said, None, []) == meant
 
 
+def test_uneven_commas_under_one_name_cut_nothing_and_even_ones_are_left_to_be_refused():
+    assert choose("text\na, b\nc\n", "x.csv", "csv", None, None, []) == NONE
+    assert choose("text\na, b\nc, d\n", "x.csv", "csv", None, None, []) == ","
+
+
 def test_a_found_separator_is_said_unless_the_name_says_it():
     messages: list[str] = []
     assert choose("a\tb\n1\t2\n", "x.tsv", "tsv", None, None, messages) == "\t"

@@ -68,6 +68,9 @@ def test_a_pattern_refuses_links_out(write, tmp_path):
     (tmp_path / "set" / "x.csv").symlink_to(secret)
     with pytest.raises(DataError, match="leads out of the folder"):
         read(tmp_path / "set" / "*.csv")
+    (tmp_path / "set" / "deep").symlink_to(secret.parent)
+    with pytest.raises(DataError, match="leads out of the folder"):
+        read(tmp_path / "set" / "d*" / "*.csv")
 
 
 def test_an_archive_alone_in_a_folder_is_named(write):

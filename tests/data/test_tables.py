@@ -45,6 +45,11 @@ def test_a_column_has_the_type_of_all_its_values_whatever_the_batches(values, ki
         assert [text if text is None else json.loads(text) for text in spelt] == values
 
 
+@pytest.mark.parametrize("values", [["a", b"b"], [True, 1], [1, "1"]])
+def test_bytes_are_no_text_and_truth_is_no_number(values):
+    assert mixed(in_batches([{"x": value} for value in values], 10).schema.field("x"))
+
+
 def test_a_key_that_turns_up_late_is_missing_before():
     assert in_batches([{"a": 1}, {"a": 2, "b": "x"}], 1).to_pylist() == [
         {"a": 1, "b": None},
