@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 SMALL = 16
 """In a bucket of up to so many items every pair is a candidate."""
-HUBS = 4
+HUBS = 2
 """In a larger one each item meets the first few, and as many that come after it."""
 
 

@@ -15,6 +15,9 @@ from finetune.data.near.buckets import candidates
 if TYPE_CHECKING:
     import numpy as np
 
+PATIENCE = 16
+"""Two items that have each been compared in vain so often are not compared any more: where a
+template makes every row a bit like every other, the search would never end."""
 ROUNDS = 32
 """How many representatives one chain of alike items is tried against; the rest stays alone."""
 
@@ -102,9 +105,11 @@ def linked(
     component = np.arange(count)
     pairs, similarity = np.zeros((0, 2), np.int64), np.zeros(0)
     refused = np.zeros(0, np.int64)
+    vain = np.zeros(count, np.int64)
     for band in range(len(keys)):
         found = candidates(keys, band)
-        found = found[component[found[:, 0]] != component[found[:, 1]]]
+        hopeful = np.minimum(vain[found[:, 0]], vain[found[:, 1]]) < PATIENCE
+        found = found[hopeful & (component[found[:, 0]] != component[found[:, 1]])]
         codes = np.setdiff1d(found[:, 0] * count + found[:, 1], refused)
         if not len(codes):
             continue
@@ -112,6 +117,7 @@ def linked(
         like = verify(found[:, 0], found[:, 1])
         good = like >= threshold
         refused = np.union1d(refused, codes[~good])
+        vain += np.bincount(found[~good].ravel(), minlength=count)
         if good.any():
             pairs = np.concatenate([pairs, found[good]])
             similarity = np.concatenate([similarity, like[good]])

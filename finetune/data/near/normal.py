@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 8192
+BATCH_BYTES = 8 << 20
 MAX_CHARACTERS = 1_000_000
 """Of a longer text only the beginning is compared, so that one row cannot fill the memory."""
 JOINT = "\n"
@@ -141,7 +142,7 @@ class TextRows:
         for table in tables:
             whole = table if isinstance(table, pa.Table) else pa.Table.from_batches([table])
             batches = whole.select(names).to_batches(max_chunksize=BATCH_ROWS)
-            self._batches += [batch for batch in batches if len(batch)]
+            self._batches += [part for batch in batches for part in _bounded(batch)]
         self._starts = np.cumsum([0, *(len(batch) for batch in self._batches)], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -180,6 +181,16 @@ class TextRows:
 
     def _folded(self, batch: Any, raw: Any) -> tuple[Any, Any]:
         return folded(raw), folded(joined(batch, self.targets)) if self.targets else None
+
+
+def _bounded(batch: Any) -> Iterator[Any]:
+    """Cut a batch until no part is larger than `BATCH_BYTES` or more than a row."""
+    if len(batch) > 1 and batch.nbytes > BATCH_BYTES:
+        half = len(batch) // 2
+        yield from _bounded(batch.slice(0, half))
+        yield from _bounded(batch.slice(half))
+    elif len(batch):
+        yield batch
 
 
 def digests(*columns: pa.Array) -> np.ndarray[Any, Any]:

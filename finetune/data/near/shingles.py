@@ -141,6 +141,21 @@ def mixed(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return out
 
 
+def stacked(parts: list[Sets]) -> Sets:
+    """Return the rows of all parts, which are emptied on the way to hold nothing twice."""
+    import numpy as np
+
+    sizes = np.concatenate([np.zeros(1, np.int64), *(part.sizes() for part in parts)])
+    offsets = np.cumsum(sizes)
+    values = np.empty(int(offsets[-1]), np.uint32)
+    end = len(values)
+    while parts:
+        last = parts.pop().values
+        values[end - len(last) : end] = last
+        end -= len(last)
+    return Sets(values, offsets)
+
+
 def together(one: Sets, other: Sets) -> Sets:
     """Return for each row what either has, those of `other` as values of their own."""
     import numpy as np

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.data.near.clusters import components, linked, near_rows, starred
+from finetune.data.near.clusters import PATIENCE, components, linked, near_rows, starred
 
 
 def on_a_line(positions):
@@ -40,6 +40,23 @@ def test_what_pairs_connect_already_is_not_compared_again():
     linked(np.zeros((10, 1_000), np.uint64), verify, 0.8)
     assert len(looked) == 1
     assert looked[0] < 10_000
+
+
+def test_what_only_shares_a_key_is_not_linked():
+    pairs, _ = linked(np.zeros((1, 2), np.uint64), on_a_line([0, 0.5]), 0.8)
+    assert len(pairs) == 0
+
+
+def test_items_that_are_never_alike_are_given_up():
+    looked = []
+
+    def verify(left, right):
+        looked.append(len(left))
+        return np.zeros(len(left))
+
+    draw = np.random.default_rng(0)
+    linked(draw.integers(0, 60, (40, 900)).astype(np.uint64), verify, 0.8)
+    assert sum(looked) < 900 * 2 * PATIENCE
 
 
 def test_copies_of_a_member_join_its_cluster_with_its_likeness():

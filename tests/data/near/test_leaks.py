@@ -56,6 +56,7 @@ def test_a_link_between_two_clusters_is_a_leak_too():
     found = leaks(near, ["train", "test"])
     assert (found.pairs, found.examples) == (1, [(0, 1)])
     assert found.rows.all()
+    assert leaks(near, ["train", "test"], exact=np.array([5, 5])).pairs == 0
 
 
 def test_no_rows_have_no_leaks():

@@ -204,6 +204,24 @@ def test_whatever_the_text_every_pair_is_near_and_the_order_of_rows_is_no_matter
     }
 
 
+def test_chains_of_variants_are_cut_the_same_way_in_any_order_of_rows():
+    draw = random.Random(3)
+    words = [
+        f"{draw.choice('bdfgk')}{draw.choice('aeiou')}{draw.randrange(99)}x" for _ in range(200)
+    ]
+    texts = []
+    for _ in range(30):
+        text = draw.sample(words, 14)
+        for _ in range(12):
+            text = list(text)
+            text[draw.randrange(14)] = draw.choice(words)
+            texts.append(" ".join(text).translate({48 + digit: 97 + digit for digit in range(10)}))
+    order = draw.sample(range(len(texts)), len(texts))
+    found, shuffled = clusters(texts), clusters([texts[row] for row in order])
+    assert len(groups(found)) > 30
+    assert groups(found) == {frozenset(order[row] for row in rows) for rows in groups(shuffled)}
+
+
 def test_the_number_of_threads_and_the_cut_into_batches_are_no_matter(monkeypatch):
     draw = random.Random(1)
     words = [f"w{draw.randrange(300)}" for _ in range(40_000)]
