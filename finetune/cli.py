@@ -149,6 +149,11 @@ def compose(arguments: Sequence[str]) -> Any:
 def run(arguments: Sequence[str]) -> None:
     """Run the whole job."""
     config = compose(arguments)
+    if not config.task.trains:
+        raise ConfigError(
+            f"`recipe={config.recipe}` prepares data and trains nothing.",
+            fix=f"Give `python -m finetune prepare {' '.join(arguments)}`, or another recipe.",
+        )
     settle()
     from finetune.stages.job import run_job
 
@@ -268,7 +273,9 @@ def predict(arguments: Sequence[str]) -> None:
             "`predict` needs a file of rows.",
             fix="Give `python -m finetune predict runs/NAME rows.csv`.",
         )
-    reading = ("format", "encoding", "delimiter", "on_invalid", "columns.")
+    reading = (
+        "format", "encoding", "delimiter", "header", "sheet", "query", "on_invalid", "columns."
+    )  # fmt: skip
     used = ("evaluate.batch_size=", "train.device=", *(f"data.{key}" for key in reading))
     only(rest[1:], "predict", used)
     config = compose([f"run={folder.path}", *rest[1:]])

@@ -164,6 +164,7 @@ def validate(
         given = {key for key, value in (plain.get("train") or {}).items() if value is not None}
         fill_in(config, given, problems)
         problems += contradictions(config)
+    problems += refuse_passwords(plain, references or {})
     problems = [without_values(text, plain, references or {}) for text in problems]
     if before or problems:
         raise ConfigError([*before, *problems])
@@ -243,6 +244,18 @@ def with_references(
         elif key in used and isinstance(holder, dict):
             holder[leaf] = written
     return saved
+
+
+def refuse_passwords(plain: dict[str, Any], references: dict[str, str]) -> list[str]:
+    """Return a sentence for each URL with a password that would be saved with the run."""
+    return [
+        f"`{key}` holds a password, which would be saved with the run: put the URL into a variable "
+        f"such as FINETUNE_URL and give {key}='${{oc.env:FINETUNE_URL}}'."
+        for key, value in walk(plain)
+        if isinstance(value, str)
+        and key not in references
+        and re.search(r"://[^/@\s]*:[^/@\s]+@", value)
+    ]
 
 
 def without_values(text: str, resolved: dict[str, Any], references: dict[str, str]) -> str:

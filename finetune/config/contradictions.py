@@ -9,16 +9,20 @@ def contradictions(config: RunConfig) -> list[str]:
     """Return a sentence for each pair of settings that cannot both hold."""
     found = []
     data, train = config.data, config.train
-    if not config.model.name_or_path:
+    if not config.model.name_or_path and config.task.trains:
         found.append(
             "No base model is named: give model=NAME or model.name_or_path=HUB_ID_OR_FOLDER."
         )
-    if not data.path and not data.train:
+    if not data.path and not data.train and not data.mix:
         found.append("No data is named: give data.path=FILE_OR_FOLDER or data=sample/NAME.")
     if data.path and data.train:
         found.append(
             "`data.path` and `data.train` are both given; `data.path` is for one source, "
             "with or without splits."
+        )
+    if data.mix and (data.path or data.train):
+        found.append(
+            "`data.mix` and `data.path` or `data.train` are both given; name all in `mix`."
         )
     if (data.validation or data.test) and not data.train:
         found.append("`data.validation` or `data.test` is given without `data.train`.")

@@ -13,7 +13,7 @@ from finetune.config.schema import RunConfig
 from finetune.config.validate import build
 
 MODEL_FACTS = ("revision", "mirror", "sha256", "license", "train_defaults")
-DATA_SOURCES = ("path", "train", "validation", "test")
+DATA_SOURCES = ("path", "train", "validation", "test", "mix")
 
 
 def forget_facts(
@@ -38,7 +38,8 @@ def forget_facts(
             for key, value in plain["model"].items()
             if key not in MODEL_FACTS or was_given(f"model.{key}")
         }
-    if given & {"data.path", "data.train"} and isinstance(plain.get("data"), dict):
+    named = given & {"data.path", "data.train"} or was_given("data.mix")
+    if named and isinstance(plain.get("data"), dict):
         known = sample_facts(data_choice)
         data = plain["data"]
         for key in DATA_SOURCES:

@@ -10,31 +10,6 @@ SPLIT_ORDER = ("train", "validation", "test")
 PAIRS_SHOWN = 20
 
 
-def account(
-    row_digests: Mapping[str, Sequence[bytes]],
-    questions: Mapping[str, Sequence[bytes]],
-    labels: Mapping[str, Sequence[str]] | None,
-    ids: Mapping[str, Sequence[str]],
-) -> dict[str, Any]:
-    """Return what is to be said of rows before any is dropped as a duplicate.
-
-    Args:
-        row_digests: By split, a hash of all canonical columns of each row.
-        questions: By split, a hash of the inputs of each row.
-        labels: By split, the label of each row, when the task has one.
-        ids: By split, the id of each row.
-    """
-    asked = [item for split in questions for item in questions[split]]
-    given = [label for split in questions for label in labels[split]] if labels else []
-    every = [item for part in row_digests.values() for item in part]
-    return {
-        "duplicates": {"exact": duplicates(every), "near": None},
-        "leakage": leakage(questions, ids),
-        "label_conflicts": label_conflicts(asked, given) if labels else 0,
-        "encoding_repairs": 0,
-    }
-
-
 def duplicates(row_digests: Sequence[bytes]) -> int:
     """Count the rows that repeat an earlier one."""
     return len(row_digests) - len(set(row_digests))

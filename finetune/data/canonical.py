@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from finetune.data import columns, conversations, values
-from finetune.data.kinds import MEDIA, Kind, Label, Messages
+from finetune.data import columns, conversations, structured, values
+from finetune.data.kinds import (
+    MEDIA,
+    Answers,
+    Kind,
+    Label,
+    Labels,
+    Messages,
+    Score,
+    Tags,
+    Tokens,
+)
 from finetune.data.problems import Problems, rows
 from finetune.data.sources import UNCUT, Source
+from finetune.data.spool import filtered
+from finetune.data.work import GROUP, TIME
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-GROUP = "__group__"
-"""Working column that holds the values of `group_by` until rows are cut."""
 
 
 def canonicalise(
@@ -23,7 +32,7 @@ def canonicalise(
     *,
     said: Mapping[str, str],
     keep: Sequence[str],
-    group_by: str | None,
+    working: Mapping[str, str],
     problems: Problems,
     messages: list[str],
 ) -> tuple[dict[str, pa.Table], dict[str, str]]:
@@ -34,7 +43,7 @@ def canonicalise(
         kinds: The task's canonical columns.
         said: Canonical column → source, by the user.
         keep: Further columns to carry along.
-        group_by: Column whose values decide what stays together when rows are cut.
+        working: `GROUP` or `TIME` → the column whose values decide how rows are cut.
         problems: Where rows in trouble go.
         messages: Grows by what was recognised.
 
@@ -49,12 +58,12 @@ def canonicalise(
     origins: dict[str, str] = {}
     tables: dict[str, pa.Table] = {}
     for split, source in found.items():
-        group = group_by if split in (UNCUT, "train") else None
+        needed = dict(working) if split in (UNCUT, "train") else {}
         mapping = columns.resolve(
             source.table.schema,
             kinds,
             columns=said,
-            keep=tuple(dict.fromkeys((*keep, group) if group else keep)),
+            keep=tuple(dict.fromkeys((*keep, *needed.values()))),
             name=source.name,
         )
         origins = origins or mapping.sources
@@ -66,7 +75,7 @@ def canonicalise(
             picked,
             kinds,
             keep=keep,
-            group=group,
+            working=needed,
             problems=problems,
             messages=messages,
         )
@@ -82,7 +91,7 @@ def without(table: pa.Table, dropped: set[int]) -> pa.Table:
         return table
     stays = np.ones(table.num_rows, bool)
     stays[sorted(dropped)] = False
-    return table.filter(stays)
+    return filtered(table, stays)
 
 
 def _table(
@@ -92,7 +101,7 @@ def _table(
     kinds: Mapping[str, Kind],
     *,
     keep: Sequence[str],
-    group: str | None,
+    working: Mapping[str, str],
     problems: Problems,
     messages: list[str],
 ) -> pa.Table:
@@ -105,12 +114,23 @@ def _table(
         _say(messages, notes)
         problems.add_rows(reasons, ids, step="values", column=canonical)
         wrong |= set(reasons)
+    for tokens, tags in _pairs(kinds, arrays):
+        reasons = structured.together(arrays, tokens, tags)
+        problems.add_rows(reasons, ids, step="values", column=tags)
+        wrong |= set(reasons)
     for column in keep:
         if column not in arrays:
             arrays[column] = columns.kept(source.table, column)
-    if group:
-        arrays[GROUP] = columns.kept(source.table, group)
+    for name, column in working.items():
+        arrays[name] = columns.kept(source.table, column)
     return without(pa.table(arrays), wrong)
+
+
+def _pairs(kinds: Mapping[str, Kind], arrays: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the columns of words with the column of their tags."""
+    words = [name for name in arrays if isinstance(kinds.get(name), Tokens)]
+    tags = [name for name in arrays if isinstance(kinds.get(name), Tags)]
+    return list(zip(words, tags, strict=False))
 
 
 def _converted(kind: Kind, canonical: str, column: Any, ids: Sequence[str]) -> values.Checked:
@@ -134,6 +154,13 @@ def _converted(kind: Kind, canonical: str, column: Any, ids: Sequence[str]) -> v
         )
     if isinstance(kind, Label):
         return values.label_values(column, canonical, ids)
+    if isinstance(kind, Score):
+        return structured.score_values(column)
+    if isinstance(kind, Labels | Tokens | Tags):
+        empty = isinstance(kind, Labels)
+        return structured.names_values(column, canonical, may_be_empty=empty)
+    if isinstance(kind, Answers):
+        return structured.answers_values(column)
     return values.text_values(column, canonical, required=kind.required)
 
 
@@ -157,7 +184,7 @@ def _only_shared(
         messages.append(f"`{name}` is not in every split and is not used.")
     origins = {name: origin for name, origin in origins.items() if name in shared}
     return {
-        split: table.select([c for c in table.column_names if c in shared or c == GROUP])
+        split: table.select([c for c in table.column_names if c in shared or c in (GROUP, TIME)])
         for split, table in tables.items()
     }, origins
 

@@ -88,6 +88,8 @@ def _european(sample: bytes) -> str | None:
     except UnicodeDecodeError:  # 0x9d is ť in one and nothing in the other
         return None
     letters = sum(byte > 127 for byte in sample)
-    if _SIGN_IN_WORD.search(text) or len(_HARDLY_WESTERN.findall(sample)) > letters // 20:
+    strange = len(_SIGN_IN_WORD.findall(text)) + len(_HARDLY_WESTERN.findall(sample))
+    # A few are mojibake inside the text, or a Slavic name in a Western one.
+    if strange > letters // 20:
         return "cp1250"
     return "cp1252"

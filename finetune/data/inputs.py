@@ -21,9 +21,7 @@ def read_inputs(
     *,
     kinds: Mapping[str, Kind],
     columns: Mapping[str, str] | None = None,
-    format: str | None = None,
-    encoding: str | None = None,
-    delimiter: str | None = None,
+    reading: Mapping[str, Any] | None = None,
     on_invalid: OnInvalid = "error",
 ) -> datasets.Dataset:
     """Return the rows of one file or folder with `id` and the canonical columns it has.
@@ -33,9 +31,7 @@ def read_inputs(
         kinds: The task's canonical columns; what the model is to produce need not be there.
         columns: Canonical column → source column, as in training; targets are left out where the
             file lacks them.
-        format: Format, when the name does not tell it.
-        encoding: Text encoding; UTF-8 when None.
-        delimiter: Column separator of a csv; found when None.
+        reading: How to read: fields of `sources.Reading`, such as format and encoding.
         on_invalid: Whether a row that cannot be answered is an error or left out.
 
     Raises:
@@ -49,8 +45,8 @@ def read_inputs(
         for name, kind in kinds.items()
     }
     problems = Problems(on_invalid)
-    reading = sources.Reading(format, encoding, delimiter, None, None, problems)
-    found = sources.gather(reading, None, path, {"train": None, "validation": None, "test": None})
+    how = sources.Reading(**(reading or {}), problems=problems)
+    found = sources.gather(how, None, path, {"train": None, "validation": None, "test": None})
     there = {name for source in found.values() for name in source.table.column_names}
     said = {
         name: source
@@ -58,7 +54,7 @@ def read_inputs(
         if not is_target(name, kinds) or source in there
     }
     tables, _ = canonicalise(
-        found, wanted, said=said, keep=(), group_by=None, problems=problems, messages=[]
+        found, wanted, said=said, keep=(), working={}, problems=problems, messages=[]
     )
     parts: list[Any] = []
     for split, table in tables.items():

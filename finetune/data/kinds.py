@@ -37,6 +37,39 @@ class Label(Kind):
 
 
 @dataclass(frozen=True)
+class Labels(Kind):
+    """Any number of class names, none among them."""
+
+    target: bool | None = True
+
+
+@dataclass(frozen=True)
+class Score(Kind):
+    """One finite number."""
+
+    target: bool | None = True
+
+
+@dataclass(frozen=True)
+class Tokens(Kind):
+    """A list of words; not empty."""
+
+
+@dataclass(frozen=True)
+class Tags(Kind):
+    """A list of class names, one for each word."""
+
+    target: bool | None = True
+
+
+@dataclass(frozen=True)
+class Answers(Kind):
+    """Answers found in a context: ``{text, answer_start}``, a list each; empty for no answer."""
+
+    target: bool | None = True
+
+
+@dataclass(frozen=True)
 class Messages(Kind):
     """A conversation: a list of ``{role, content}`` that ends with the assistant's turn."""
 

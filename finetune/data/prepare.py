@@ -1,30 +1,33 @@
 """From a path or rows to three splits that can be trusted, with an account of what was done.
 
-Everything stays in Arrow tables in memory; the only writer is the caller.
+The steps run over Arrow tables that need not fit into memory; the only writer is the caller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetune.data import audit, clean, identity, media, sources
-from finetune.data.canonical import GROUP, canonicalise, without
-from finetune.data.kinds import MEDIA, Kind, input_columns, label_column
-from finetune.data.problems import OnInvalid, Problems, places
+from finetune.data import audit, identity, media, shapes, sources
+from finetune.data.canonical import canonicalise, without
+from finetune.data.drawing import draw_rows
+from finetune.data.kinds import MEDIA, Kind
+from finetune.data.mixing import read_mix
+from finetune.data.problems import OnInvalid, Problems
 from finetune.data.problems import rows as plural
-from finetune.data.split import SPLITS, SplitOptions, cut, draw
+from finetune.data.repairs import check_cells, repair
+from finetune.data.repetition import repetition
+from finetune.data.split import SPLITS, SplitOptions
+from finetune.data.suspicion import suspect_labels
+from finetune.data.work import GROUP, TIME, Work
 from finetune.errors import DataError
 
 if TYPE_CHECKING:
     import datasets
-    import pyarrow as pa
 
 __all__ = ["Prepared", "SplitOptions", "prepare"]
-
-UNCUT = sources.UNCUT
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Prepared:
         splits: Train, validation and test, each with `id`, the canonical and the kept columns.
         audit: What `data/audit.json` holds.
         fingerprints: Sha256 of the content of each split.
-        quarantine: Rows that were set aside: id, step, column, reason.
+        quarantine: Rows that were dropped or changed: id, step, column, reason, before.
     """
 
     splits: dict[str, datasets.Dataset]
@@ -44,81 +47,41 @@ class Prepared:
     quarantine: list[dict[str, Any]]
 
 
-@dataclass
-class _Work:
-    """The state that the steps pass on."""
-
-    tables: dict[str, pa.Table]
-    kinds: Mapping[str, Kind]
-    problems: Problems
-    messages: list[str]
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    sources: dict[str, str] = field(default_factory=dict)
-
-    def count(self) -> int:
-        return sum(table.num_rows for table in self.tables.values())
-
-    def step(self, name: str, before: int) -> None:
-        self.steps.append({"name": name, "rows_in": before, "rows_out": self.count()})
-
-    def digests(self) -> dict[str, list[bytes]]:
-        names = list(self.sources)
-        return {split: identity.digests(table, names) for split, table in self.tables.items()}
-
-    def questions(self) -> dict[str, list[bytes]]:
-        present = {name: self.kinds[name] for name in self.sources}
-        asked = input_columns(present)
-        return {split: identity.questions(table, asked) for split, table in self.tables.items()}
-
-    def labels(self) -> dict[str, list[str]] | None:
-        name = label_column(self.kinds)
-        if name is None or name not in self.sources:
-            return None
-        return {split: table[name].to_pylist() for split, table in self.tables.items()}
-
-    def ids(self) -> dict[str, list[str]]:
-        return {split: table["id"].to_pylist() for split, table in self.tables.items()}
-
-
 def prepare(
     *,
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, Kind] | None,
     path: str | Path | None = None,
     train: str | Path | None = None,
     validation: str | Path | None = None,
     test: str | Path | None = None,
+    mix: Mapping[str, Mapping[str, Any]] | None = None,
     rows: Any = None,
-    format: str | None = None,
-    name: str | None = None,
-    revision: str | None = None,
-    encoding: str | None = None,
-    delimiter: str | None = None,
+    reading: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
     keep: Sequence[str] = (),
     on_invalid: OnInvalid = "error",
-    deduplicate: bool = False,
+    clean: Mapping[str, Mapping[str, Any]] | None = None,
     split: SplitOptions | None = None,
     max_rows: int | None = None,
     leakage: Literal["warn", "error"] = "warn",
 ) -> Prepared:
-    """Read, map, check, cut and audit a data set.
+    """Read, map, check, clean, cut and audit a data set.
 
     Args:
-        kinds: The task's canonical columns.
-        path: File, folder, ``package:module/folder`` or hub id; cut unless it holds splits.
+        kinds: The task's canonical columns; None recognises the shape of the data.
+        path: File, folder, glob, URL of a database or of object storage, ``package:module/folder``
+            or hub id; cut unless it holds splits.
         train: The training rows, when splits are separate; `path` is then ignored.
         validation: The validation rows.
         test: The test rows.
-        rows: Rows from Python, instead of any path: a list of dictionaries, or one per split.
-        format: Format, when the name does not tell it.
-        name: Configuration of a hub data set.
-        revision: Revision of a hub data set.
-        encoding: Text encoding; UTF-8 when None.
-        delimiter: Column separator of a csv; found when None.
+        mix: Several sources by name, instead of any path: see `mixing.read_mix`.
+        rows: Rows from Python, instead of any path: an iterable of dictionaries, or one per split.
+        reading: How to read: fields of `sources.Reading`, such as format and encoding.
         columns: Canonical column → source column, nested field or template.
         keep: Further columns to carry along.
         on_invalid: Whether rows that cannot be used are an error or set aside.
-        deduplicate: Drop exact duplicates; they are counted either way.
+        clean: Step → its options, such as ``{"html": {"action": "repair"}}``; steps that are not
+            named are skipped.
         split: How one set of rows is cut.
         max_rows: Use at most this many rows, drawn by the seed.
         leakage: Whether the same row in two splits is an error or a warning.
@@ -131,88 +94,70 @@ def prepare(
         DataError: The data cannot be used as asked.
         HubError: A hub data set cannot be had.
     """
-    options = split or SplitOptions()
-    shares = options.shares()
+    options, steps = split or SplitOptions(), clean or {}
+    options.shares()  # a contradiction is said before anything is read
     problems = Problems(on_invalid)
-    reading = sources.Reading(format, encoding, delimiter, name, revision, problems)
-    found = sources.gather(
-        reading, rows, path, {"train": train, "validation": validation, "test": test}
+    how = sources.Reading(**(reading or {}), problems=problems)
+    if mix:
+        media_columns = [name for name, kind in (kinds or {}).items() if isinstance(kind, MEDIA)]
+        column = "mix" if "source" in (kinds or {}) else "source"
+        found = read_mix(mix, how, seed=options.seed, column=column, embed=media_columns)
+        keep = tuple(dict.fromkeys((*keep, column)))
+    else:
+        paths = {"train": train, "validation": validation, "test": test}
+        found = sources.gather(how, rows, path, paths)
+    said = dict(columns or {})
+    if kinds is None:
+        kinds, said = _recognised(found, said, how.messages)
+    cells = (
+        check_cells(found, kinds, said, keep)
+        if steps.get("cells", {}).get("action") == "report"
+        else []
     )
     total = sum(source.table.num_rows for source in found.values()) + len(problems.quarantine)
     readable = total - len(problems.quarantine)
+    working = {GROUP: options.group_by, TIME: options.time}
     tables, origins = canonicalise(
         found,
         kinds,
-        said=columns or {},
+        said=said,
         keep=keep,
-        group_by=options.group_by,
+        working={name: column for name, column in working.items() if column},
         problems=problems,
-        messages=reading.messages,
+        messages=how.messages,
     )
-    work = _Work(tables, kinds, problems, reading.messages, sources=origins)
+    work = Work(tables, kinds, problems, how.messages, sources=origins)
+    work.audit["cells"] = cells
     work.steps.append({"name": "read", "rows_in": total, "rows_out": readable})
     work.step("values", readable)
-    roots = {split: source.root for split, source in found.items()}
+    roots = {name: source.root for name, source in found.items()}
     if max_rows is not None:
-        _draw(work, max_rows, options.seed)
+        draw_rows(work, max_rows, options.seed)
     _embed(work, roots)
     if work.count() == 0:
         raise DataError("No row can be used.", fix="See the reasons with data.on_invalid=error.")
-    digests, questions = work.digests(), work.questions()
-    account = audit.account(digests, questions, work.labels(), work.ids())
-    if deduplicate:
-        _deduplicate(work, digests, questions)
-    elif account["duplicates"]["exact"]:
-        work.messages.append(
-            f"Exact duplicates: {plural(account['duplicates']['exact'])}; drop them with "
-            "data.deduplicate=true."
-        )
-    _judge_leakage(work, account["leakage"], leakage, deduplicate)
-    if account["label_conflicts"]:
-        work.messages.append(
-            f"{plural(account['label_conflicts'])} ask the same as another with a different label."
-        )
-    _cut(work, options, shares)
+    repair(work, steps)
+    if work.count() == 0:
+        raise DataError("No row is left after cleaning.", fix="See the steps under data.clean.")
+    repetition(work, steps, options, leakage)
     _check_labels(work)
-    return _finished(work, account, total)
+    suspect_labels(work, steps.get("label_errors", {}), seed=options.seed)
+    return _finished(work, total)
 
 
-def _draw(work: _Work, max_rows: int, seed: int) -> None:
-    """Draw rows, the same share of each split, before any file is opened."""
-    import numpy as np
-
-    before = work.count()
-    if before <= max_rows:
-        return
-    digests, labels = work.digests(), work.labels()
-    learnt: set[str] | None = None
-    for split in sorted(work.tables, key=(UNCUT, *SPLITS).index):
-        table = work.tables[split]
-        count = max(1, max_rows * table.num_rows // before)
-        given = labels[split] if labels else None
-        stays = np.zeros(table.num_rows, bool)
-        chooseable = np.arange(table.num_rows)
-        if given is not None and learnt is not None:
-            # A label that was not drawn for train must not turn up in what is scored.
-            known = set(labels["train"]) if labels else set()
-            chooseable = np.array(
-                [i for i, label in enumerate(given) if label in learnt or label not in known], int
-            )
-        chosen = draw(
-            [digests[split][i] for i in chooseable],
-            [given[i] for i in chooseable] if given is not None else None,
-            count,
-            seed=seed,
-        )
-        stays[chooseable[np.array(chosen, bool)]] = True
-        work.tables[split] = table.filter(stays)
-        if split == "train" and labels is not None:
-            learnt = set(work.tables[split][label_column(work.kinds)].to_pylist())
-    work.messages.append(f"{plural(work.count())} of {before:,} were drawn (data.max_rows).")
-    work.step("max_rows", before)
+def _recognised(
+    found: Mapping[str, sources.Source], said: Mapping[str, str], messages: list[str]
+) -> tuple[Mapping[str, Kind], dict[str, str]]:
+    """Return the columns that the data themselves suggest, and where they come from."""
+    source = next(iter(found.values()))
+    shape = shapes.recognise(source.table.schema, said, source.name)
+    messages.append(f"The data look like {shape.replace('_', ' ')} (task.shape={shape}).")
+    if shape == shapes.TABLE:
+        return shapes.table_columns(source.table.schema)
+    return shapes.SHAPES[shape], dict(said)
 
 
-def _embed(work: _Work, roots: Mapping[str, Path | None]) -> None:
+def _embed(work: Work, roots: Mapping[str, Path | None]) -> None:
     """Put files into the tables and decode each once."""
     names = [name for name in work.sources if isinstance(work.kinds[name], MEDIA)]
     if not names:
@@ -232,92 +177,7 @@ def _embed(work: _Work, roots: Mapping[str, Path | None]) -> None:
     work.step("media", before)
 
 
-def _deduplicate(
-    work: _Work, digests: Mapping[str, list[bytes]], questions: Mapping[str, list[bytes]]
-) -> None:
-    before = work.count()
-    for split, reasons in clean.exact_duplicates(digests, questions).items():
-        dropped = {index: reason for index, reason in enumerate(reasons) if reason}
-        ids = work.tables[split]["id"].to_pylist()
-        for index, reason in dropped.items():
-            work.problems.quarantine.append(
-                {"id": ids[index], "step": "deduplicate", "column": None, "reason": reason}
-            )
-        work.tables[split] = without(work.tables[split], set(dropped))
-    if work.count() < before:
-        work.messages.append(f"{plural(before - work.count())} were dropped as exact duplicates.")
-    work.step("deduplicate", before)
-
-
-def _judge_leakage(
-    work: _Work, found: Mapping[str, Any], policy: Literal["warn", "error"], removed: bool
-) -> None:
-    if not found["exact"] or removed:
-        return
-    touched = ", ".join(f"{plural(count)} of {split}" for split, count in found["rows"].items())
-    pairs = places(f"{first} = {second}" for first, second in found["pairs"])
-    sentence = f"The inputs of {touched} are also in an earlier split: {pairs}"
-    fix = "Remove them from train with data.deduplicate=true."
-    if policy == "error":
-        raise DataError(f"{sentence}.", fix=fix)
-    work.messages.append(f"{sentence}. {fix}")
-
-
-def _cut(work: _Work, options: SplitOptions, shares: Mapping[str, float]) -> None:
-    """Make three splits of what is there; given ones are left as they are."""
-    import numpy as np
-
-    tables = work.tables
-    lacking = [split for split in SPLITS if split not in tables and shares[split] > 0]
-    if UNCUT in tables:
-        origin, parts = UNCUT, dict(shares)
-    else:
-        origin = "train"
-        rest = {split: shares[split] for split in ("train", *lacking)}
-        parts = {split: share / sum(rest.values()) for split, share in rest.items()}
-        if lacking:
-            work.messages.append(
-                f"{' and '.join(lacking).capitalize()} {'were' if len(lacking) > 1 else 'was'} "
-                f"not given and {'were' if len(lacking) > 1 else 'was'} cut from train."
-            )
-    before = work.count()
-    if origin == UNCUT or lacking:
-        table = tables.pop(origin)
-        part = replace(work, tables={origin: table})
-        labels = part.labels()
-        groups = part.questions()[origin]
-        if GROUP in table.column_names:
-            groups = [repr(value).encode() for value in table[GROUP].to_pylist()]
-        chosen, said = cut(
-            groups,
-            labels[origin] if labels else None,
-            parts,
-            seed=options.seed,
-            stratify=options.stratify,
-        )
-        work.messages += said
-        array = np.array(chosen)
-        for split in parts:
-            tables[split] = table.filter(array == split)
-    for split in SPLITS:
-        if split not in tables:
-            tables[split] = tables["train"].slice(0, 0)
-        if tables[split].num_rows == 0 and shares[split] > 0:
-            raise DataError(
-                f"There are too few rows ({before:,}): nothing is left for {split}.",
-                fix="Give more rows (data.max_rows caps them), or give that split its own "
-                f"file by data.{split}=FILE.",
-            )
-    work.tables = {
-        split: tables[split].drop_columns([GROUP])
-        if GROUP in tables[split].column_names
-        else tables[split]
-        for split in SPLITS
-    }
-    work.step("split", before)
-
-
-def _check_labels(work: _Work) -> None:
+def _check_labels(work: Work) -> None:
     labels = work.labels()
     if labels is None:
         return
@@ -332,14 +192,13 @@ def _check_labels(work: _Work) -> None:
             problems, fix="Add training rows for them, correct their spelling, or remove them."
         )
     if len(set(labels["train"])) == 1:
-        work.messages.append("All rows have the same label: there is nothing to tell apart.")
+        work.say("All rows have the same label: there is nothing to tell apart.")
 
 
-def _finished(work: _Work, account: dict[str, Any], total: int) -> Prepared:
+def _finished(work: Work, total: int) -> Prepared:
     import datasets
 
-    labels = work.labels()
-    digests = work.digests()
+    labels, digests = work.labels(), work.digests()
     fingerprints = {split: identity.fingerprint(digests[split]) for split in SPLITS}
     counts = audit.class_counts(labels) if labels else {"classes": {}, "class_splits": {}}
     kept = work.count()
@@ -352,7 +211,7 @@ def _finished(work: _Work, account: dict[str, Any], total: int) -> Prepared:
         "steps": work.steps,
         "columns": work.sources,
         **counts,
-        **account,
+        **work.audit,
         "messages": work.messages,
         "tokens": None,
     }

@@ -24,6 +24,13 @@ def rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
+def _kept(value: Any) -> Any:
+    """Return a value as the quarantine holds it: of a picture or a recording, the file's name."""
+    if isinstance(value, Mapping) and "bytes" in value:
+        return value.get("path")
+    return value
+
+
 @dataclass
 class Problems:
     """Rows in trouble, by id and reason; never their text.
@@ -40,6 +47,14 @@ class Problems:
         self.quarantine.extend(
             {"id": row, "step": step, "column": column, "reason": reason} for row in ids
         )
+
+    def set_aside(self, row: Mapping[str, Any], *, step: str, reason: str) -> None:
+        """Set a row aside that is in no trouble, and keep what it held."""
+        before = {
+            name: _kept(value) for name, value in row.items() if name != "id" and value is not None
+        }
+        entry = {"id": row["id"], "step": step, "column": None, "reason": reason}
+        self.quarantine.append({**entry, "before": before})
 
     def add_rows(
         self, reasons: Mapping[int, str], ids: Sequence[str], *, step: str, column: str | None

@@ -11,7 +11,19 @@ from finetune.data.kinds import Kind, input_columns, label_column
 from finetune.data.problems import Problems
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
+
+    from finetune.data.near.clusters import Near
+
+
+GROUP = "__group__"
+"""Working column that holds the values of `group_by` until rows are cut."""
+TIME = "__time__"
+"""Working column that holds the values of `split.time` until rows are cut."""
+PLACE = "__place__"
+"""Working column that holds each row's number in `near`."""
 
 
 @dataclass
@@ -26,6 +38,7 @@ class Work:
         sources: Source column of each canonical column that is there.
         steps: What each step did, in order.
         audit: Further entries of the audit.
+        near: Which rows are nearly the same, once somebody looked.
     """
 
     tables: dict[str, pa.Table]
@@ -35,6 +48,7 @@ class Work:
     sources: dict[str, str] = field(default_factory=dict)
     steps: list[dict[str, Any]] = field(default_factory=list)
     audit: dict[str, Any] = field(default_factory=dict)
+    near: Near | None = None
 
     def count(self) -> int:
         """Return the number of rows there are."""
@@ -78,3 +92,13 @@ class Work:
     def ids(self) -> dict[str, list[str]]:
         """Return by split the id of each row."""
         return {split: table["id"].to_pylist() for split, table in self.tables.items()}
+
+    def places(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Return by split the number of each row in `near`."""
+        return {split: table[PLACE].to_numpy() for split, table in self.tables.items()}
+
+    def forget_working_columns(self) -> None:
+        """Leave only columns that are kept."""
+        for split, table in self.tables.items():
+            there = [name for name in (GROUP, TIME, PLACE) if name in table.column_names]
+            self.tables[split] = table.drop_columns(there)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -69,21 +70,24 @@ def lead(
     run: RunFolder, config: RunConfig, *, command: Sequence[str], rows: Any, until: str, world: int
 ) -> None:
     """Run the stages on the main process."""
-    from finetune.stages import base_model, environment
+    from finetune.stages import augmentation, base_model, environment
 
+    if config.task.trains:
+        augmentation.check(config)
     begin(run, config, command)
     device = devices.choose(config.train.device, config.train.precision)
     run.record(environment=environment.describe(device=device.name, world_size=world))
-    base = base_model.resolve(config)
-    base_model.record(run, base)
+    base = base_model.resolve(config) if config.model.name_or_path else None
+    if base is not None:
+        base_model.record(run, base)
     if not run.is_done("prepare"):
-        say("prepare", f"{config.data.path or config.data.train or 'rows'} for {config.task.tag}")
+        say("prepare", f"{named(config)} for {config.task.tag}")
         from finetune.stages.prepare import prepare
 
         with run.stage("prepare"):
             prepare(run, config, base, rows=rows)
         say_data(run)
-    if until == "prepare":
+    if until == "prepare" or base is None:
         return finish(run, config)
     if world > 1:
         settle_checkpoints(run, config)
@@ -116,6 +120,13 @@ def lead(
         with run.stage("evaluate") as facts:
             facts.update(evaluate(run, config, base))
     return finish(run, config)
+
+
+def named(config: RunConfig) -> str:
+    """Return where the data come from, without what a URL says of a user."""
+    data = config.data
+    text = data.path or data.train or " + ".join(data.mix) or "rows"
+    return re.sub(r"://[^/@]*@", "://…@", text)
 
 
 def begin(run: RunFolder, config: RunConfig, command: Sequence[str]) -> None:

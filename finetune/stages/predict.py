@@ -43,6 +43,10 @@ class Predictor:
         return self.task.predict(self.model, named, batch_size=batch_size)
 
 
+READING = ("format", "encoding", "delimiter", "header", "sheet", "query")
+"""Keys of `data` that say how a file of rows to be answered is read."""
+
+
 def predict_file(run: RunFolder, config: RunConfig, file: str) -> Iterator[str]:
     """Yield a JSON line for each row of a file: its id, the answer, the score."""
     from finetune.data.inputs import read_inputs
@@ -53,9 +57,10 @@ def predict_file(run: RunFolder, config: RunConfig, file: str) -> Iterator[str]:
         file,
         kinds=config.task.columns,
         columns=data.columns,
-        format=data.format if data.format != "hub" else None,
-        encoding=data.encoding,
-        delimiter=data.delimiter,
+        reading={
+            "format": data.format if data.format != "hub" else None,
+            **{key: getattr(data, key) or None for key in READING[1:]},
+        },
         on_invalid=data.on_invalid,
     )
     size = config.evaluate.batch_size

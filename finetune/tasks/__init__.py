@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from finetune.tasks.base import Task
 
 
+DATA = "data"
+"""Rows alone: cleaned, cut and audited, with no model; what `prepare` takes besides a task."""
+
+
 def tags() -> list[str]:
     """Return the tags of all tasks: every module here that isn't a part of them."""
     return sorted(
@@ -32,7 +36,7 @@ def find(tag: str) -> type[Task]:
     Raises:
         ConfigError: There is no such task.
     """
-    if tag not in tags():
+    if tag not in (*tags(), DATA):
         raise ConfigError(
             f"`task.tag={tag}` is no task"
             f"{did_you_mean(tag, tags()) or '; there are: ' + ', '.join(tags()) + '.'}"

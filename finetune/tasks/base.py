@@ -55,6 +55,10 @@ class Task(ABC):
     """The class of plain transformers that loads the merged model."""
     lazy: ClassVar[bool] = False
     """Whether rows are encoded when a batch is made (pictures, sound), not before training."""
+    trains: ClassVar[bool] = True
+    """Whether there is anything to train."""
+    divisible: ClassVar[str | None] = None
+    """Column that may be cut into several rows where it is too long; None if none may."""
     row_metrics: ClassVar[Sequence[str]] = ()
     """Metrics computed from each row's loss and units, such as perplexity, from no prediction."""
 

@@ -35,6 +35,7 @@ class TextClassification(Task):
     tag: ClassVar[str] = "text-classification"
     columns: ClassVar[Mapping[str, Kind]] = {"text": Text(), "label": Label()}
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    divisible: ClassVar[str | None] = "text"
 
     pooling: Literal["first", "mean"] = "first"
     """What the head sees: what its class shows it (BERT: the first token), or the mean of all."""

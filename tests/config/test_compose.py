@@ -152,3 +152,15 @@ def test_a_recipe_with_an_odd_name_makes_a_plain_folder_name(own_recipe, compose
 
 def test_composing_twice_gives_the_same(compose):
     assert compose().plain == compose().plain
+
+
+def test_a_password_in_a_url_is_refused_unless_it_comes_from_a_variable(
+    compose, refused, monkeypatch
+):
+    error = refused("recipe=bert/text_classification", "data.path=postgresql://me:secret@host/db")
+    assert "secret" not in str(error)
+    assert "FINETUNE_URL" in error.problems[0]
+    monkeypatch.setenv("FINETUNE_URL", "postgresql://me:secret@host/db")
+    config = compose("recipe=bert/text_classification", "data.path=${oc.env:FINETUNE_URL}")
+    assert config.data.path == "postgresql://me:secret@host/db"
+    assert "secret" not in str(config.plain)

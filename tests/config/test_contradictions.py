@@ -14,6 +14,7 @@ PAIRS = [
     (["data.path=null"], ["No data is named"]),
     (["data.path=a.csv", "data.train=b.csv"], ["`data.path`", "`data.train`"]),
     (["data.path=a.csv", "data.test=b.csv"], ["`data.test`", "`data.train`"]),
+    (["data.path=a.csv", "data.mix.x.path=b.csv"], ["`data.mix`", "`data.path`"]),
     (["data.split.train=0.9"], ["`data.split`", "1.2"]),
     (["train.eval_strategy=steps"], ["`train.eval_strategy=steps`", "`train.eval_steps`"]),
     (["train.eval_steps=5"], ["`train.eval_steps`", "`train.eval_strategy`"]),

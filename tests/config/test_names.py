@@ -9,7 +9,11 @@ from finetune.config.schema import QuantizationConfig
 def test_nested_and_repeated_keys_are_found_by_their_last_part():
     keys = names.dotted_keys()
     assert keys["group_by"] == ("data.split.group_by",)
-    assert set(keys["revision"]) == {"model.revision", "data.revision"}
+    assert set(keys["revision"]) == {
+        "model.revision",
+        "data.revision",
+        "data.synthesize.revision",
+    }
     assert keys["bits"] == ("strategy.quantization.bits",)
 
 

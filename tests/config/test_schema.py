@@ -11,6 +11,7 @@ import pytest
 
 import finetune
 from finetune.config import names
+from finetune.config.clean_schema import CleanConfig
 from finetune.config.listing import docstrings
 from finetune.config.schema import (
     SECTIONS,
@@ -20,6 +21,10 @@ from finetune.config.schema import (
     RunConfig,
     strategy_schema,
 )
+from finetune.data.cleaning.base import ORDER, find
+from finetune.data.files import Reading
+from finetune.data.split import SplitOptions
+from finetune.stages.prepare import READING
 
 PACKAGE = Path(finetune.__file__).parent
 KEYS = sorted({key for keys in names.dotted_keys().values() for key in keys if "." in key})
@@ -79,6 +84,23 @@ def read() -> set[tuple[str, str]]:
     return set().union(*(reads_in(file) for file in files))
 
 
+def handed_on(key: str) -> bool:
+    """Tell whether a key is a field of what its whole section is handed to."""
+    section, leaf = key.split(".")[-2:]
+    if section == "strategy":
+        return leaf in fields_of_peft()
+    if key in {f"data.{name}" for name in READING}:
+        return leaf in {field.name for field in dataclasses.fields(Reading)}
+    if key.startswith("data.split."):
+        return leaf in {field.name for field in dataclasses.fields(SplitOptions)}
+    if key.startswith("data.clean.") and section in ORDER:
+        return leaf in {field.name for field in dataclasses.fields(find(section))}
+    if key.startswith("data.clean."):
+        texts = [file.read_text(encoding="utf-8") for file in (PACKAGE / "data").glob("*.py")]
+        return any(f'"{section}"' in text and f'"{leaf}"' in text for text in texts)
+    return False
+
+
 @pytest.mark.parametrize(
     "key",
     [
@@ -90,8 +112,19 @@ def read() -> set[tuple[str, str]]:
 )
 def test_every_key_is_read_by_something(key, read):
     section, leaf = key.split(".")[-2:]
-    handed_to_peft = section == "strategy" and leaf in fields_of_peft()
-    assert (section, leaf) in read or handed_to_peft
+    assert (section, leaf) in read or handed_on(key)
+
+
+def test_options_of_a_cleaning_step_are_those_of_its_class_with_the_same_defaults():
+    for step in ORDER:
+        schema = {field.name: field for field in dataclasses.fields(CleanConfig)}[step]
+        asked = dataclasses.asdict(schema.default_factory())
+        made = find(step)()
+        assert {name: _plain(getattr(made, name)) for name in asked} == asked, step
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 SCHEMAS = [*SECTIONS.values(), FullStrategy, LoraStrategy, PeftStrategy, RunConfig]

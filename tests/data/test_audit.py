@@ -1,6 +1,11 @@
 """What is wrong between rows is counted, with pairs of ids."""
 
-from finetune.data.audit import account, class_counts, label_conflicts, leakage, unseen_labels
+from finetune.data.audit import (
+    class_counts,
+    label_conflicts,
+    leakage,
+    unseen_labels,
+)
 
 
 def test_planted_leaks_are_found_with_their_ids():
@@ -35,9 +40,3 @@ def test_classes_are_counted_in_all_and_in_each_split():
 def test_labels_that_train_lacks_are_listed_by_split():
     labels = {"train": ["a"], "validation": ["a"], "test": ["z", "a", "z"]}
     assert unseen_labels(labels) == {"test": {"z": 2}}
-
-
-def test_without_labels_there_are_no_conflicts():
-    found = account({"train": [b"1", b"1"]}, {"train": [b"1", b"1"]}, None, {"train": ["a", "b"]})
-    assert found["duplicates"] == {"exact": 1, "near": None}
-    assert found["label_conflicts"] == 0

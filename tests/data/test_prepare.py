@@ -219,7 +219,7 @@ def test_leakage_between_given_splits_is_said_with_ids_or_refused():
     assert prepared.audit["leakage"]["exact"] == 3
     assert prepared.audit["leakage"]["pairs"][0] == ["train:1", "test:1"]
     assert any(
-        "3 rows of test are also in an earlier split" in m for m in prepared.audit["messages"]
+        "3 rows of test are also in another split" in m for m in prepared.audit["messages"]
     )
     assert "train:1 = test:1" in str(refused(rows=rows, leakage="error"))
 
@@ -229,11 +229,11 @@ def test_deduplication_takes_leaked_rows_out_of_train():
         "train": [*labelled(20), labelled(1)[0]],
         "test": [*labelled(3), *labelled(5, start=40)],
     }
-    prepared = run(rows, deduplicate=True, leakage="error")
+    prepared = run(rows, clean={"exact_duplicates": {"action": "drop"}}, leakage="error")
     assert prepared.audit["leakage"]["exact"] == 4
     assert not set(prepared.splits["train"]["text"]) & set(prepared.splits["test"]["text"])
     assert prepared.audit["rows"] == {"read": 29, "kept": 25, "dropped": 4}
-    assert {entry["step"] for entry in prepared.quarantine} == {"deduplicate"}
+    assert {entry["step"] for entry in prepared.quarantine} == {"exact_duplicates"}
 
 
 def test_conflicting_labels_are_counted():
@@ -363,7 +363,12 @@ def test_emoji_captions_and_spoken_digits_run_as_they_are(shared):
 def test_the_messy_messages_say_what_to_set_until_they_run(shared):
     options = {"path": shared("messy_sms_spam"), "columns": {"text": "v2", "label": "v1"}}
     assert "data.encoding=cp1252" in refused(**options).fix
-    assert "spam_part1.csv:100" in str(refused(**options, encoding="cp1252"))
-    prepared = run(**options, encoding="cp1252", on_invalid="drop", deduplicate=True)
+    assert "spam_part1.csv:100" in str(refused(**options, reading={"encoding": "cp1252"}))
+    prepared = run(
+        **options,
+        reading={"encoding": "cp1252"},
+        on_invalid="drop",
+        clean={"exact_duplicates": {"action": "drop"}},
+    )
     assert prepared.audit["duplicates"]["exact"] >= 200
     assert set(prepared.audit["classes"]) == {"ham", "spam"}

@@ -1,10 +1,10 @@
-"""Exact duplicates: which copy stays."""
+"""Duplicates: which copy stays, and what leaks."""
 
-from finetune.data.clean import exact_duplicates
+from finetune.data.duplicates import exact_reasons
 
 
 def kept(rows, questions=None):
-    reasons = exact_duplicates(rows, questions or rows)
+    reasons = exact_reasons(rows, questions or rows)
     return {split: [not reason for reason in found] for split, found in reasons.items()}
 
 
