@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -45,11 +45,13 @@ class Judged:
         keys: The columns, or pairs of them, that it follows from.
         found: The contradicted cells with what the others say; None when there are none.
         supported: Rows whose value others of the same group share.
+        accused: For each key, the rows in which it speaks against the cell.
     """
 
     keys: list[str]
     found: Found | None
     supported: Mask
+    accused: dict[str, Codes]
 
 
 def judge(
@@ -89,13 +91,47 @@ def judge(
             exact = written_out(target, [column for column in columns if column is not target])
             if exact is not None:
                 judged[target.name] = _upheld(judged[target.name], exact)
-    return judged
+    return _acquitted(judged, len(columns[0].codes) if columns else 0)
+
+
+def _acquitted(judged: dict[str, Judged], rows: int) -> dict[str, Judged]:
+    """Where cells of a row accuse each other, blame the one in more contradictions.
+
+    A wrong city contradicts the postcode and the state; the postcode contradicts the city alone.
+    Where that is no difference, both stay accused.
+    """
+    import numpy as np
+
+    contradictions: dict[str, Votes] = {}
+    for target, verdict in judged.items():
+        for key, accused in verdict.accused.items():
+            for name in (target, key):
+                total = contradictions.setdefault(name, np.zeros(rows, np.int32))
+                total[accused] += 1
+    guilty = {
+        name: np.isin(np.arange(rows), verdict.found.rows)
+        for name, verdict in judged.items()
+        if verdict.found is not None
+    }
+    acquitted = {}
+    for target, verdict in judged.items():
+        found = verdict.found
+        if found is not None:
+            held = np.zeros(rows, bool)
+            for key, accused in verdict.accused.items():
+                if key in guilty:
+                    worse = contradictions[key][accused] > contradictions[target][accused]
+                    accused = accused[~(guilty[key][accused] & worse)]
+                held[accused] = True
+            found = found.where(held[found.rows])
+        acquitted[target] = replace(verdict, found=found)
+    return acquitted
 
 
 def _upheld(judged: Judged, exact: Mask) -> Judged:
     """Take back what was said against cells that agree with two others letter by letter."""
     found = judged.found and judged.found.where(~exact[judged.found.rows])
-    return Judged(judged.keys, found, judged.supported | exact)
+    return replace(judged, found=found, supported=judged.supported | exact)
 
 
 def _pairs(
@@ -160,8 +196,10 @@ def _verdict(target: Encoded, codes: Codes, keys: Sequence[tuple[str, Codes]]) -
     against: Votes = np.zeros(len(codes), np.int32)
     support: Votes = np.zeros(len(codes), np.int32)
     proposed: Codes = np.full(len(codes), -1, np.int64)
-    for _, key in keys:
+    accused = {}
+    for name, key in keys:
         votes = _votes(target, key, codes)
+        accused[name] = votes.against
         against[votes.against] += 1
         support[votes.support] += 1
         fresh = votes.against[proposed[votes.against] < 0]
@@ -170,9 +208,10 @@ def _verdict(target: Encoded, codes: Codes, keys: Sequence[tuple[str, Codes]]) -
     names = [name for name, _ in keys]
     supported = (support >= against) & (support > 0)
     if len(rows) == 0:
-        return Judged(names, None, supported)
+        return Judged(names, None, supported, accused)
     proposals = target.values.take(pa.array(proposed[rows]))
-    return Judged(names, Found(target.name, "inconsistent", rows, proposals), supported)
+    found = Found(target.name, "inconsistent", rows, proposals)
+    return Judged(names, found, supported, accused)
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,14 @@ def test_a_table_in_order_has_nothing_wrong():
 
 def test_a_swapped_and_a_mistyped_value_are_found_with_what_they_should_be():
     cells = table()
-    cells["city"][5], cells["state"][100] = "Town B", "Sx"
-    found = wrong(cells)
-    assert found[5, "city"] == "Town F"
-    assert found[100, "state"] == "S0"
-    assert {row for row, _ in found} == {5, 100}
+    cells["city"][5], cells["state"][100] = "Town C", "Sx"
+    assert wrong(cells) == {(5, "city"): "Town F", (100, "state"): "S0"}
+
+
+def test_the_cell_in_more_contradictions_is_blamed_alone():
+    cells = table()
+    cells["city"][5], cells["zip"][8] = "Town C", "00003"
+    assert wrong(cells) == {(5, "city"): "Town F", (8, "zip"): "00008"}
 
 
 def test_where_two_columns_accuse_each_other_both_are_found():
