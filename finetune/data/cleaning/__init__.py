@@ -1,0 +1,1 @@
+"""Text put right, or reported, by small named steps; personal data among them."""

@@ -1,0 +1,121 @@
+"""What scraping leaves behind: entities, tags and comments of HTML."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from html import unescape
+from html.entities import html5
+from typing import TYPE_CHECKING, ClassVar
+
+from finetune.data.cleaning.base import Finding, Step, matching
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+BLOCKS = (
+    r"address|article|aside|blockquote|body|br|center|dd|div|dl|dt|fieldset|figcaption|figure|"
+    r"footer|form|h1|h2|h3|h4|h5|h6|head|header|hr|html|li|main|nav|ol|option|p|pre|section|"
+    r"select|table|tbody|td|tfoot|th|thead|title|tr|ul"
+)
+"""Tags that part what stands before and behind them."""
+INLINE = (
+    r"abbr|acronym|big|button|cite|dfn|em|embed|font|iframe|img|input|ins|kbd|label|link|meta|"
+    r"noscript|object|param|picture|script|small|source|span|strike|strong|style|sub|sup|svg|tt|"
+    r"video"
+)
+"""Tags within a line. Not `s`, `mask`, `pad`, `think` and other markup of language models."""
+PAIRED = ("a", "b", "i", "u", "del", "code")
+"""Tags that count with attributes or with both ends only: `List<a>` is no link."""
+
+ATTRIBUTES = r"(?:\s+[a-zA-Z_:@][\w:.-]*(?:\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>=`]+))?)"
+BLOCK = re.compile(rf"</?(?:{BLOCKS}){ATTRIBUTES}{{0,50}}\s*/?>", re.IGNORECASE)
+LINE = re.compile(
+    rf"</?(?:{INLINE}){ATTRIBUTES}{{0,50}}\s*/?>"
+    rf"|<(?:{'|'.join(PAIRED)}){ATTRIBUTES}{{1,50}}\s*/?>|</(?:{'|'.join(PAIRED)})>",
+    re.IGNORECASE,
+)
+OPENING = {tag: re.compile(rf"<{tag}>", re.IGNORECASE) for tag in PAIRED}
+COMMENT = re.compile(r"<!--(?:[^<-]|<(?!!--)|-(?!->))*-->|<!doctype html[^<>]*>", re.IGNORECASE)
+"""Each ends where the next begins, so that a million that never end take no time."""
+INVISIBLE = re.compile(
+    rf"<(script|style){ATTRIBUTES}{{0,50}}\s*>(?:[^<]|<(?!/?\1))*</\1\s*>", re.IGNORECASE
+)
+ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+AMPERSANDS = re.compile(r"&(?:(?:amp|AMP|#0{0,4}38|#[xX]0{0,4}26);)+")
+CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
+"""Code in Markdown, where a tag is what the text is about."""
+MAX_PASSES = 16
+"""Layers of escaping that are undone; a text with more was made to be slow and is left alone."""
+
+
+@dataclass(frozen=True)
+class Html(Step):
+    """Finds entities and tags; repair puts characters in their place, down to the last layer.
+
+    `a < b`, `<3`, `Tom & Jerry`, `<think>` and code in backticks are no HTML.
+    """
+
+    trouble: ClassVar[str] = "has remnants of HTML"
+
+    def candidates(self, texts: pa.Array) -> npt.NDArray[np.bool_]:
+        """All of it begins with one of two characters."""
+        return matching(texts, r"&#?[A-Za-z0-9]+;|<[A-Za-z/!]")
+
+    def check(self, text: str) -> Finding | None:
+        """Count what stands there, then peel layer by layer: `&amp;lt;` is `&lt;` is `<`."""
+        counts = _counted(text)
+        if not counts:
+            return None
+        fixed = text
+        for _ in range(MAX_PASSES):
+            before = fixed
+            fixed = "".join(
+                part if index % 2 else _peeled(part) for index, part in enumerate(_parts(fixed))
+            )
+            if fixed == before:
+                return Finding(counts, fixed)
+        return Finding(counts)
+
+
+def _parts(text: str) -> list[str]:
+    """Return a text cut up; every second part is code."""
+    return CODE.split(text) if "`" in text else [text]
+
+
+def _counted(text: str) -> dict[str, int]:
+    tags = entities = comments = 0
+    for part in _parts(text)[::2]:
+        entities += sum(_is_entity(match[0]) for match in ENTITY.finditer(part))
+        if "<" in part:
+            comments += len(COMMENT.findall(part))
+            tags += len(BLOCK.findall(part)) + len(LINE.findall(part))
+    counts = {"entity": entities, "tag": tags, "comment": comments}
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def _peeled(text: str) -> str:
+    if "<" in text:
+        text = COMMENT.sub(" ", INVISIBLE.sub(" ", text))
+        for tag, opening in OPENING.items():
+            if f"</{tag}>" in text.lower():
+                text = opening.sub("", text)
+        text = BLOCK.sub(_parted, LINE.sub("", text))
+    return ENTITY.sub(_character, AMPERSANDS.sub("&amp;", text)) if "&" in text else text
+
+
+def _parted(match: re.Match[str]) -> str:
+    """Return what parts the texts on both sides of a tag: a line's end, or a blank in a row."""
+    around = match.string[max(match.start() - 1, 0) : match.end() + 1]
+    cell = match[0].lower().startswith(("<td", "</td", "<th>", "<th ", "</th>"))
+    return "" if "\n" in around[:1] + around[-1:] else " " if cell else "\n"
+
+
+def _is_entity(entity: str) -> bool:
+    return entity[1] == "#" or entity[1:] in html5
+
+
+def _character(match: re.Match[str]) -> str:
+    return unescape(match[0]) if _is_entity(match[0]) else match[0]
