@@ -24,6 +24,7 @@ Fine-tune a pretrained model: recipe in, merged model and report out.
   prepare recipe=NAME …    the data alone: splits, audit, report
   evaluate FOLDER …        score a finished run again, with other evaluate.… settings
   predict FOLDER FILE      answer the rows of a file with a finished run
+  inspect FOLDER [ROW]     one training row as the model sees it, what is trained marked
   report FOLDER            rebuild the report
   doctor                   is this machine ready
 
@@ -35,7 +36,8 @@ Options:      --debug shows tracebacks;  --help and list KEY explain keys, such 
 """
 TRUST = "--trust-remote-code"
 """The only way to let code in that is not ours: typed by the user, never read from a file."""
-VERBS = ("run", "show", "list", "prepare", "evaluate", "predict", "report", "doctor", "help")
+VERBS = ("run", "show", "list", "prepare", "evaluate", "predict", "inspect", "report",
+         "doctor", "help")  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -120,7 +122,7 @@ def dispatch(arguments: list[str]) -> None:
         return
     actions: dict[str, Callable[[Sequence[str]], None]] = {
         "run": run, "show": show, "list": list_, "prepare": prepare, "evaluate": evaluate,
-        "predict": predict, "report": report, "doctor": doctor,
+        "predict": predict, "inspect": inspect, "report": report, "doctor": doctor,
     }  # fmt: skip
     actions[verb](rest)
 
@@ -283,6 +285,19 @@ def predict(arguments: Sequence[str]) -> None:
     from finetune.stages.predict import predict_file
 
     for line in predict_file(folder, config, rest[0]):
+        sys.stdout.write(line + "\n")
+
+
+def inspect(arguments: Sequence[str]) -> None:
+    """Show a training row."""
+    folder, rest = opened(arguments, "inspect")
+    row = rest.pop(0) if rest and "=" not in rest[0] else None
+    only(rest, "inspect", ())
+    config = compose([f"run={folder.path}"])
+    settle()
+    from finetune.stages.inspect import inspect as look
+
+    for line in look(folder, config, row=row):
         sys.stdout.write(line + "\n")
 
 
