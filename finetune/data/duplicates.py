@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.data import audit
-from finetune.data.kinds import Audio, Image, Messages, Text, is_target
+from finetune.data.kinds import Audio, Image, Messages, Text, Tokens, is_target
 from finetune.data.near.leaks import leaks
 from finetune.data.problems import places
 from finetune.data.problems import rows as plural
@@ -45,7 +45,9 @@ def _near(work: Work, threshold: float) -> Near | None:
             if isinstance(work.kinds[name], kind):
                 return _near_media(find, [table[name] for table in tables])
     readable = {name: kind for name, kind in work.kinds.items() if name in work.sources}
-    texts = [name for name, kind in readable.items() if isinstance(kind, Text | Messages)]
+    texts = [name for name, kind in readable.items() if isinstance(kind, Text | Messages | Tokens)]
+    words = [name for name in texts if isinstance(readable[name], Tokens)]
+    tables = [_spelt(table, words) for table in tables]
     inputs = [name for name in texts if name in asked]
     if not inputs:
         return None
@@ -53,6 +55,16 @@ def _near(work: Work, threshold: float) -> Near | None:
 
     targets = [name for name in texts if is_target(name, readable)]
     return near_texts(tables, inputs, targets=targets, threshold=threshold)
+
+
+def _spelt(table: Any, words: Sequence[str]) -> Any:
+    """Return a table with lists of words as the texts they are."""
+    import pyarrow.compute as pc
+
+    for name in words:
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, pc.binary_join(table[name], " "))
+    return table
 
 
 def _near_media(what: str, columns: Sequence[Any]) -> Near:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetune.data import audit, identity, media, shapes, sources
+from finetune.data import audit, identity, media, media_facts, shapes, sources
 from finetune.data.canonical import canonicalise, without
 from finetune.data.drawing import draw_rows
-from finetune.data.kinds import MEDIA, Kind
+from finetune.data.kinds import MEDIA, Audio, Image, Kind
 from finetune.data.mixing import read_mix
 from finetune.data.problems import OnInvalid, Problems
 from finetune.data.problems import rows as plural
@@ -175,6 +175,12 @@ def _embed(work: Work, roots: Mapping[str, Path | None]) -> None:
         work.tables[split] = without(table, wrong)
     work.problems.refuse(before)
     work.step("media", before)
+    for kind, entry, facts in (
+        (Image, "pictures", media_facts.picture_facts),
+        (Audio, "recordings", media_facts.recording_facts),
+    ):
+        for name in [name for name in names if isinstance(work.kinds[name], kind)]:
+            work.audit[entry] = facts(table[name] for table in work.tables.values())
 
 
 def _check_labels(work: Work) -> None:

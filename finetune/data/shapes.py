@@ -45,7 +45,7 @@ _LISTS = {"tokens", "tags", "labels"}
 
 
 def recognise(schema: pa.Schema, said: Mapping[str, str], name: str) -> str:
-    """Return the first shape whose required columns are all there.
+    """Return the shape whose required columns are all there, most of them by their own names.
 
     Args:
         schema: The source's schema.
@@ -55,9 +55,14 @@ def recognise(schema: pa.Schema, said: Mapping[str, str], name: str) -> str:
     Raises:
         DataError: `said` fits no shape.
     """
-    for shape, kinds in SHAPES.items():
-        if shape != TABLE and _fits(schema, kinds, said, name):
-            return shape
+    fitting = {
+        shape: _exact(schema, kinds, said)
+        for shape, kinds in SHAPES.items()
+        if shape != TABLE and _fits(schema, kinds, said, name)
+    }
+    if fitting:
+        # Columns that are called as we call them say more than names that may mean two things.
+        return max(fitting, key=lambda shape: fitting[shape])
     if said:
         raise DataError(
             f"`data.columns` names {', '.join(f'`{key}`' for key in said)}, which together with "
@@ -65,6 +70,10 @@ def recognise(schema: pa.Schema, said: Mapping[str, str], name: str) -> str:
             fix="Name the shape by task.shape; `python -m finetune list task` shows them.",
         )
     return TABLE
+
+
+def _exact(schema: pa.Schema, kinds: Mapping[str, Kind], said: Mapping[str, str]) -> int:
+    return sum(name in said or name in schema.names for name in kinds)
 
 
 def _fits(schema: pa.Schema, kinds: Mapping[str, Kind], said: Mapping[str, str], name: str) -> bool:
