@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.data import audit
-from finetune.data.kinds import Audio, Image, Messages, Text, Tokens, is_target
+from finetune.data.kinds import Audio, Image, Messages, Text, Tokens
 from finetune.data.near.leaks import leaks
 from finetune.data.problems import places
 from finetune.data.problems import rows as plural
@@ -53,8 +53,12 @@ def _near(work: Work, threshold: float) -> Near | None:
         return None
     from finetune.data.near.text import find_near as near_texts
 
-    targets = [name for name in texts if is_target(name, readable)]
-    return near_texts(tables, inputs, targets=targets, threshold=threshold)
+    # Each text of a row must be alike for itself, or two questions on one long context would be
+    # duplicates. The columns of a table, of which any may be empty, are compared as one text.
+    apart = [name for name in inputs if readable[name].required]
+    compared = apart[:1] or inputs
+    others = [name for name in texts if name not in compared and readable[name].required]
+    return near_texts(tables, compared, targets=others, threshold=threshold)
 
 
 def _spelt(table: Any, words: Sequence[str]) -> Any:

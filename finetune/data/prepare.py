@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from finetune.data import audit, identity, media, media_facts, shapes, sources
 from finetune.data.canonical import canonicalise, without
 from finetune.data.drawing import draw_rows
-from finetune.data.kinds import MEDIA, Audio, Image, Kind
+from finetune.data.kinds import MEDIA, Audio, Image, Kind, Labels, Tags
+from finetune.data.label_names import settle_spellings
 from finetune.data.mixing import read_mix
 from finetune.data.problems import OnInvalid, Problems
 from finetune.data.problems import rows as plural
-from finetune.data.repairs import check_cells, repair
+from finetune.data.repairs import check_cells, repair, say_cells
 from finetune.data.repetition import repetition
 from finetune.data.split import SPLITS, SplitOptions
 from finetune.data.suspicion import suspect_labels
@@ -128,6 +129,7 @@ def prepare(
     )
     work = Work(tables, kinds, problems, how.messages, sources=origins)
     work.audit["cells"] = cells
+    say_cells(work, cells)
     work.steps.append({"name": "read", "rows_in": total, "rows_out": readable})
     work.step("values", readable)
     roots = {name: source.root for name, source in found.items()}
@@ -137,6 +139,7 @@ def prepare(
     if work.count() == 0:
         raise DataError("No row can be used.", fix="See the reasons with data.on_invalid=error.")
     repair(work, steps)
+    settle_spellings(work, steps.get("label_spelling", {}))
     if work.count() == 0:
         raise DataError("No row is left after cleaning.", fix="See the steps under data.clean.")
     repetition(work, steps, options, leakage)
@@ -201,12 +204,24 @@ def _check_labels(work: Work) -> None:
         work.say("All rows have the same label: there is nothing to tell apart.")
 
 
+def _listed_names(work: Work) -> dict[str, list[str]]:
+    """Return by split every name in lists of labels or of tags, if there are such lists."""
+    for name in work.sources:
+        if isinstance(work.kinds[name], Labels | Tags):
+            return {
+                split: [item for row in table[name].to_pylist() for item in row or ()]
+                for split, table in work.tables.items()
+            }
+    return {}
+
+
 def _finished(work: Work, total: int) -> Prepared:
     import datasets
 
     labels, digests = work.labels(), work.digests()
     fingerprints = {split: identity.fingerprint(digests[split]) for split in SPLITS}
-    counts = audit.class_counts(labels) if labels else {"classes": {}, "class_splits": {}}
+    named = labels or _listed_names(work)
+    counts = audit.class_counts(named) if named else {"classes": {}, "class_splits": {}}
     kept = work.count()
     drawn_out = sum(
         step["rows_in"] - step["rows_out"] for step in work.steps if step["name"] == "max_rows"

@@ -14,6 +14,7 @@ from finetune.data.work import Work
 
 ROWS_FOR_WORKERS = 50_000
 """From so many rows on, starting further processes costs less than they save."""
+COLUMNS_TOLD = 8
 SENTENCES = {
     "html": "remnants of HTML",
     "encoding": "text decoded with the wrong encoding",
@@ -46,11 +47,15 @@ def repair(work: Work, steps: Mapping[str, Mapping[str, Any]]) -> None:
     if not names or not active:
         return
     workers = min(os.cpu_count() or 1, 4) if work.count() >= ROWS_FOR_WORKERS else 1
+
+    def keep(line: dict[str, Any]) -> None:
+        # What is masked is not to lie about in another file.
+        withheld = line["step"] == "personal_data" and line["column"] is not None
+        work.problems.quarantine.append(line | {"before": None} if withheld else line)
+
     total: dict[str, dict[str, Any]] = {}
     for split, table in work.tables.items():
-        cleaned = clean(
-            table, names, active, workers=workers, record=work.problems.quarantine.append
-        )
+        cleaned = clean(table, names, active, workers=workers, record=keep)
         work.tables[split] = cleaned.table
         for report in cleaned.reports:
             _add(total.setdefault(report["name"], {"name": report["name"]}), report)
@@ -123,3 +128,23 @@ def check_cells(
             {"split": split, "column": column, **facts} for column, facts in checked.columns.items()
         ]
     return entries
+
+
+def say_cells(work: Work, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Tell in one sentence which columns hold cells that don't fit them, the worst first."""
+    totals: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        for kind, count in entry["found"].items():
+            of_column = totals.setdefault(entry["column"], {})
+            of_column[kind] = of_column.get(kind, 0) + count
+    ranked = sorted(totals.items(), key=lambda item: -sum(item[1].values()))
+    if not ranked:
+        return
+    told = "; ".join(
+        f"`{column}` ("
+        + ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in kinds.items())
+        + ")"
+        for column, kinds in ranked[:COLUMNS_TOLD]
+    )
+    more = f" and {len(ranked) - COLUMNS_TOLD} more columns" if len(ranked) > COLUMNS_TOLD else ""
+    work.say(f"Cells that do not fit their column: {told}{more}; see the report.")

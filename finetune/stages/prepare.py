@@ -43,6 +43,8 @@ def prepare(run: RunFolder, config: RunConfig, base: BaseModel | None, *, rows: 
     kept, audit["tokens"], out = lengths.apply(
         task, kept, config.data.on_overlength, seed=config.seed
     )
+    if not any(audit["tokens"][key] for key in ("max", "audio_seconds") if key in audit["tokens"]):
+        audit["tokens"] = None  # no model was named, so nothing could be measured
     count(audit, before, kept, out)
     if not len(kept["train"]):
         raise DataError(
