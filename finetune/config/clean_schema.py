@@ -137,7 +137,7 @@ class NearDuplicates:
 
     action: ReportOrDrop = "report"
     """What to do about them; dropping keeps the first of each cluster."""
-    threshold: float = bounded(0.8, low=0.5, high=1.0)
+    threshold: float = bounded(0.7, low=0.5, high=1.0)
     """Similarity from which two rows are nearly the same."""
 
 

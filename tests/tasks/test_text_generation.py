@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from finetune.models.load import LoadOptions
-from finetune.stages.prepare import measure
+from finetune.stages.lengths import measure
 from finetune.tasks.text_generation import TextGeneration, asked
 from tests.models.bases import TINY
 
@@ -49,8 +49,8 @@ def test_a_row_whose_answer_is_cut_off_is_untrainable(task: TextGeneration) -> N
 
     task.max_length = 20
     rows = Dataset.from_list([conversation("long " * 40, "ho"), conversation("hi", "ho")])
-    assert [item["trainable"] for item in measure(task, rows)] == [False, True]
-    assert [item["overlong"] for item in measure(task, rows)] == [True, False]
+    assert measure(task, rows).trainable.tolist() == [False, True]
+    assert measure(task, rows).overlong.tolist() == [True, False]
 
 
 def test_units_leave_out_a_first_token_that_nothing_predicts(task: TextGeneration) -> None:
