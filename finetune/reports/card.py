@@ -13,7 +13,7 @@ from typing import Any
 
 from finetune.errors import FinetuneError
 from finetune.reports import facts as facts_module
-from finetune.reports import names, sections, usage
+from finetune.reports import names, provenance, sections, usage
 from finetune.reports.facts import Facts, dig, objects
 from finetune.reports.masking import mask_argument, mask_credentials
 from finetune.reports.numbers import count, duration, memory, number, share
@@ -168,7 +168,7 @@ def _details(facts: Facts) -> str:
         ("License", licence),
         ("Finetuned from model", f"{base}, revision {revision}" if base and revision else base),
         ("Strategy", dig(facts.manifest, "strategy", "name")),
-        ("Trainable parameters", dict(sections.model(facts)).get("Trainable parameters")),
+        ("Trainable parameters", dict(provenance.model(facts)).get("Trainable parameters")),
     ]
     return _bullets(rows)
 
@@ -207,7 +207,7 @@ def _training(facts: Facts) -> str:
     if settings:
         listed = "\n".join(f"- `{_code(key)}`: {_line(value)}" for key, value in settings)
         parts.append(f"### Training Hyperparameters\n\n{listed}")
-    facts_of = dict(sections.model(facts))
+    facts_of = dict(provenance.model(facts))
     shown = ("Training", "Best checkpoint", "Global batch", "Precision", "Seed")
     done = [(key, facts_of.get(key)) for key in shown]
     seconds = dig(facts.manifest, "stages", "train", "seconds")
@@ -255,7 +255,7 @@ def _specifications(facts: Facts) -> str:
     same = None if agreed is None else f"same prediction on {share(agreed, 1)} of the rows compared"
     versions = ", ".join(f"{name} {version}" for name, version in sorted(packages.items()))
     rows = [
-        ("Parameters", dict(sections.model(facts)).get("Parameters")),
+        ("Parameters", dict(provenance.model(facts)).get("Parameters")),
         ("Peak memory in training", memory(peak) if number(peak) is not None else None),
         ("Merged model against trained model", same),
         ("Python", dig(facts.manifest, "environment", "python")),

@@ -30,6 +30,8 @@ class Facts:
     metrics: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    prepared_only: bool = False
+    """Whether the run made data and nothing else, so that the report is one of the data."""
 
     @property
     def name(self) -> str:
@@ -61,7 +63,16 @@ def read(folder: Path) -> Facts:
                 missing.append(f"`{name}` is not there, so {_OPTIONAL[name]} cannot be shown.")
         except ArtefactError as error:
             missing.append(str(error))
-    log = _lines(folder / "logs/metrics.jsonl", missing)
+    later = set(objects(manifest.get("stages"))) & {"train", "export", "evaluate"}
+    traces = ("logs/metrics.jsonl", "eval/metrics.json", "error.json")
+    prepared_only = bool(found.get("data/audit.json")) and not (
+        later or any((folder / name).exists() for name in traces)
+    )
+    if prepared_only:
+        # Nobody asked for a model yet: that there are no metrics is no gap.
+        missing, log = [], []
+    else:
+        log = _lines(folder / "logs/metrics.jsonl", missing)
     return Facts(
         folder=folder,
         config=config,
@@ -71,6 +82,7 @@ def read(folder: Path) -> Facts:
         metrics=mask(found.get("eval/metrics.json", {}), by_key=False),
         error=mask(found.get("error.json", {}), by_key=False),
         missing=missing,
+        prepared_only=prepared_only,
     )
 
 
@@ -86,6 +98,18 @@ def dig(value: Any, *keys: str) -> Any:
 def objects(value: Any) -> dict[str, Any]:
     """Return the value when it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def records(value: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list; an empty list for anything else."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def identities(value: Any) -> list[str]:
+    """Return row ids as text; an empty list unless it is a list of them."""
+    if not isinstance(value, list):
+        return []
+    return [str(each) for each in value if isinstance(each, str | int)]
 
 
 def strict_json(text: str) -> Any:

@@ -39,6 +39,49 @@ _TASKS = {
     "zero-shot-image-classification": "Image and text matching",
     "automatic-speech-recognition": "Speech recognition",
 }
+_STEPS = {
+    "control": "Invisible characters",
+    "encoding": "Wrong encodings",
+    "html": "HTML remnants",
+    "length": "Text length",
+    "lengths": "Length in tokens",
+    "markers": "Marks for missing values",
+    "media": "Pictures and recordings",
+    "read": "Reading",
+    "split": "Splitting",
+    "unicode": "Unicode forms",
+    "values": "Missing and wrong values",
+    "whitespace": "Blanks",
+}
+_FINDINGS = {
+    "card": "card number",
+    "comment": "HTML comment",
+    "control": "control character",
+    "decimal_comma": "decimal comma",
+    "decimal_point": "decimal point",
+    "edge": "blank at an end",
+    "email": "e-mail address",
+    "entity": "HTML entity",
+    "exact": "exact repetition",
+    "grouped_number": "grouped thousands",
+    "iban": "bank account (IBAN)",
+    "inconsistent": "contradicts other columns",
+    "ip": "IP address",
+    "missing_marker": "mark for a missing value",
+    "mojibake": "garbled characters",
+    "near": "near repetition",
+    "not_a_number": "not a number",
+    "odd_blank": "unusual blank",
+    "other_column": "belongs into another column",
+    "phone": "telephone number",
+    "run": "run of blanks",
+    "run_together": "two cells run together",
+    "spelling": "other spelling",
+    "tag": "HTML tag",
+    "typo": "probable typo",
+    "unit": "unit beside the number",
+    "word": "word for “missing”",
+}
 # Only for the arrows in tables: the verdict takes the direction from `greater_is_better`.
 _LOWER_IS_BETTER = {"loss", "perplexity", "wer", "cer", "ter", "brier", "ece", "rmse", "mae"}
 
@@ -56,6 +99,28 @@ def baseline(name: str) -> str:
 def task(tag: str) -> str:
     """Return a task's name for a heading."""
     return _TASKS.get(tag, tag.replace("-", " ").capitalize())
+
+
+def step(name: str) -> str:
+    """Return the name of a step of `prepare` for a table."""
+    return _STEPS.get(name, words(name))
+
+
+def finding(kind: str) -> str:
+    """Return what a step found, in the singular: a count stands beside it."""
+    return _FINDINGS.get(kind) or shorten(kind.replace("_", " "), 40)
+
+
+def words(name: str) -> str:
+    """Return an identifier as words that begin like a sentence."""
+    plain = shorten(name.replace("_", " "), 40)
+    return plain[:1].upper() + plain[1:]
+
+
+def quoted(label: object) -> str:
+    """Return a label in which blanks at the ends and in runs can be seen."""
+    text = str(label)
+    return shorten(text, 40) if text == " ".join(text.split()) else text.replace(" ", "␣")[:40]
 
 
 def lower_is_better(name: str) -> bool:

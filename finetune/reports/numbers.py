@@ -109,6 +109,11 @@ def count(value: Any) -> str:
     return "–" if known is None else f"{known:,.0f}"
 
 
+def counted(value: Any, noun: str) -> str:
+    """Write a count with its noun: ``1 row``, ``7 rows``; a dash when it is unknown."""
+    return f"{count(value)} {noun}{'' if number(value) == 1 else 's'}"
+
+
 def share(part: float, whole: float) -> str:
     """Write a part of a whole in per cent; never 0 % of something, nor 100 % of less than all."""
     if whole <= 0:

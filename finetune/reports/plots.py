@@ -33,16 +33,27 @@ class Axis:
         return round(100 * (value - self.low) / (self.high - self.low), 2)
 
 
-def axis(values: Iterable[float], *, count: int = 4) -> Axis:
-    """Lay an axis round the values, with about ``count`` round ticks."""
+def axis(values: Iterable[float], *, count: int = 4, whole: bool = False) -> Axis:
+    """Lay an axis round the values, with about ``count`` round ticks.
+
+    Args:
+        values: What must find a place.
+        count: How many stretches between ticks to aim at.
+        whole: Whether the values are counts, so that half of one is no tick.
+    """
     known = list(values) or [0.0, 1.0]
     low, high = min(known), max(known)
-    if high - low < 1e-12 * max(1.0, abs(high)):
-        pad = abs(high) * 0.1 or 1.0
+    if low == high == 0:
+        high = 1.0  # nothing scored: most measures have no values below zero to leave room for
+    elif high - low < 1e-12 * max(1.0, abs(high)):
+        pad = abs(high) * 0.1
         low, high = low - pad, high + pad
     step = _round_step((high - low) / count)
+    if whole:
+        step = max(1.0, step if step == int(step) else _round_step(step * 1.01))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    texts = _tick_texts([index * step for index in range(first, last + 1)], step)
+    write = _whole_texts if whole else _tick_texts
+    texts = write([index * step for index in range(first, last + 1)], step)
     ticks = [Tick(round(100 * place / (last - first), 2), text) for place, text in enumerate(texts)]
     return Axis(first * step, last * step, ticks)
 
@@ -180,6 +191,14 @@ def _tick_texts(values: list[float], step: float) -> list[str]:
         ("\N{MINUS SIGN}" if round(value, places) < 0 else "") + f"{abs(value):,.{places}f}"
         for value in values
     ]
+
+
+def _whole_texts(values: list[float], step: float) -> list[str]:
+    """Write counts in full, or as millions with the decimals that keep the ticks apart."""
+    if max(abs(value) for value in values) < 1e6:
+        return _tick_texts(values, step)
+    places = next(n for n in range(8) if abs(round(step / 1e6, n) - step / 1e6) < step * 1e-12)
+    return [f"{value / 1e6:,.{places}f}\N{NO-BREAK SPACE}M" if value else "0" for value in values]
 
 
 def _exponent(value: float, largest: float) -> str:

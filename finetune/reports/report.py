@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetune.reports import facts as facts_module
-from finetune.reports import names, sections, usage
+from finetune.reports import names, provenance, sections, usage
+from finetune.reports.data import section as data_section
+from finetune.reports.data import summary
 from finetune.reports.examples import examples as read_examples
-from finetune.reports.facts import Facts
+from finetune.reports.facts import Facts, objects
 from finetune.reports.verdict import headline, verdict, warnings
 from finetune.runs.storage import write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _Shown = TypeVar("_Shown")
@@ -38,19 +44,24 @@ def build(run_folder: Path, *, examples: int = 0) -> Path:
 
 def render(facts: Facts, *, examples: int = 0) -> str:
     """Return the report as HTML; the same facts give the same bytes."""
+    html = _environment().get_template("report.html").render(context(facts, examples=examples))
+    # Lone surrogates and control characters cannot stand in an HTML file, whatever a label holds.
+    clean = html.encode("utf-8", errors="replace").decode("utf-8")
+    return "".join(char for char in clean if char in "\n\t" or _printable(char))
+
+
+@cache
+def _environment() -> Environment:
+    """Compile the templates once for all reports of a process."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("report.html").render(context(facts, examples=examples))
-    # Lone surrogates and control characters cannot stand in an HTML file, whatever a label holds.
-    clean = html.encode("utf-8", errors="replace").decode("utf-8")
-    return "".join(char for char in clean if char in "\n\t" or _printable(char))
 
 
 def context(facts: Facts, *, examples: int = 0) -> dict[str, Any]:
@@ -69,8 +80,9 @@ def context(facts: Facts, *, examples: int = 0) -> dict[str, Any]:
     exported = facts_module.dig(manifest, "stages", "export") is not None
     shown: dict[str, Any] = {
         "name": facts.name,
-        "task": names.task(facts.task) if facts.task else "",
-        "subtitle": _subtitle(manifest),
+        "task": names.task(facts.task) if facts.task not in ("", "data") else "",
+        "data_only": facts.prepared_only,
+        "subtitle": _dataset(facts.config) if facts.prepared_only else _subtitle(manifest),
         "error": _error(facts.error),
         "headline": part("The verdict", lambda: headline(metrics)),
         "verdict": part("The verdict", lambda: verdict(metrics)) if metrics else [],
@@ -83,17 +95,24 @@ def context(facts: Facts, *, examples: int = 0) -> dict[str, Any]:
         "examples": part("Examples", lambda: read_examples(facts.folder, examples))
         if examples > 0
         else [],
-        "data": part("The data summary", lambda: sections.data(facts)),
-        "model": part("Model and strategy", lambda: sections.model(facts)),
-        "parity": part("Merge parity", lambda: sections.parity(facts)),
-        "stages": part("Timings", lambda: sections.stages(facts)),
-        "environment": part("Environment", lambda: sections.environment(facts)),
-        "commands": part("Commands", lambda: sections.commands(facts)),
+        "data": data_section.section(facts, part),
+        "model": part("Model and strategy", lambda: provenance.model(facts)),
+        "parity": part("Merge parity", lambda: provenance.parity(facts)),
+        "stages": part("Timings", lambda: provenance.stages(facts)),
+        "environment": part("Environment", lambda: provenance.environment(facts)),
+        "commands": part("Commands", lambda: provenance.commands(facts)),
         "usage": usage.snippet(facts.task, facts.folder) if facts.task and exported else "",
         "config": _yaml(facts.config),
         "version": str(manifest.get("finetune_version") or ""),
         "created": str(manifest.get("created_at") or "")[:19].replace("T", " "),
     }
+    if facts.prepared_only:
+        shown |= {
+            "headline": part("The headline", lambda: summary.headline(audit)),
+            "verdict": part("The summary", lambda: summary.sentences(audit)),
+            "tiles": part("The key figures", lambda: summary.tiles(audit)),
+            "model": shown["model"] if objects(manifest.get("base_model")) else None,
+        }
     return shown | {"missing": missing}
 
 
@@ -111,6 +130,13 @@ def _subtitle(manifest: dict[str, Any]) -> str:
     strategy = facts_module.dig(manifest, "strategy", "name")
     parts = [str(base).rsplit("/", 1)[-1] if base else "", str(strategy or "")]
     return " · ".join(part for part in parts if part)
+
+
+def _dataset(config: dict[str, Any]) -> str:
+    """Name the data by the last part of their place."""
+    data = objects(config.get("data"))
+    place = str(data.get("path") or data.get("train") or "")
+    return names.shorten(place.rstrip("/").rsplit("/", 1)[-1])
 
 
 def _yaml(config: dict[str, Any]) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from finetune.reports import names, plots
 from finetune.reports.facts import Facts, dig, objects
-from finetune.reports.masking import mask_argument
 from finetune.reports.numbers import (
     Estimate,
     count,
+    counted,
     duration,
     interval,
     memory,
@@ -33,13 +32,13 @@ def tiles(facts: Facts) -> list[dict[str, str]]:
     if value is not None:
         comparisons = compare(facts.metrics)
         places = shared_decimals([value, *(each.reference for each in comparisons)])
-        rows = count(dig(facts.metrics, "rows", "test"))
+        rows = counted(dig(facts.metrics, "rows", "test"), "row")
         low = "" if facts.metrics.get("greater_is_better") is not False else ", lower is better"
         found.append(
             {
                 "label": f"Test {names.metric(primary)}{low}",
                 "value": plain(value.value, places),
-                "note": f"{_range(value, places)} on {rows} rows",
+                "note": f"{_range(value, places)} on {rows}",
                 "tone": "accent",
             }
         )
@@ -230,187 +229,7 @@ def slices(facts: Facts) -> list[dict[str, Any]]:
     return found
 
 
-def data(facts: Facts) -> dict[str, Any] | None:
-    """Rows in and out, splits, class balance, duplicates, leakage and lengths."""
-    audit = facts.audit
-    if not audit:
-        return None
-    splits = objects(audit.get("splits"))
-    total = sum(number(n) or 0 for n in splits.values())
-    steps = [each for each in audit.get("steps") or [] if isinstance(each, dict)]
-    tokens = objects(audit.get("tokens"))
-    checks = [
-        ("Exact duplicates", dig(audit, "duplicates", "exact")),
-        ("Near duplicates", dig(audit, "duplicates", "near")),
-        ("Rows in two splits, identical", dig(audit, "leakage", "exact")),
-        ("Rows in two splits, nearly identical", dig(audit, "leakage", "near")),
-        ("Texts with several labels", audit.get("label_conflicts")),
-        ("Repaired encodings", audit.get("encoding_repairs")),
-    ]
-    lengths = [
-        ("Half of the rows have at most", tokens.get("p50")),
-        ("95 % of the rows have at most", tokens.get("p95")),
-        ("The longest row has", tokens.get("max")),
-        ("The limit was", tokens.get("limit")),
-        ("Rows cut at the limit", tokens.get("truncated_rows")),
-        ("Tokens lost by that", tokens.get("tokens_lost")),
-        ("Rows with nothing to learn", tokens.get("untrainable_rows")),
-    ]
-    return {
-        "rows": [(key, count(n)) for key, n in objects(audit.get("rows")).items()],
-        "steps": [
-            (
-                str(each.get("name")).replace("_", " "),
-                count(each.get("rows_in")),
-                count(each.get("rows_out")),
-                count((number(each.get("rows_in")) or 0) - (number(each.get("rows_out")) or 0)),
-            )
-            for each in steps
-        ],
-        "splits": [(key, count(n), share(number(n) or 0, total)) for key, n in splits.items()],
-        "columns": [(str(key), str(value)) for key, value in objects(audit.get("columns")).items()],
-        "classes": _balance(audit),
-        "split_names": list(objects(audit.get("class_splits"))),
-        # A check that was not made (null) is not a check that found nothing.
-        "checks": [(name, count(n)) for name, n in checks if number(n) is not None],
-        "unmade": [name for name, n in checks if number(n) is None],
-        "pairs": [
-            " and ".join(str(part) for part in pair)
-            for pair in dig(audit, "leakage", "pairs") or []
-            if isinstance(pair, list)
-        ],
-        "lengths": [(name, count(n)) for name, n in lengths if number(n) is not None],
-        "messages": [str(message) for message in audit.get("messages") or []],
-    }
-
-
-def model(facts: Facts) -> list[tuple[str, str]]:
-    """The base model and the strategy, fact by fact."""
-    base, strategy = (objects(facts.manifest.get(key)) for key in ("base_model", "strategy"))
-    train = objects(dig(facts.manifest, "stages", "train"))
-    trainable, total = (number(strategy.get(f"{k}_parameters")) for k in ("trainable", "total"))
-    share_of = (
-        f"{count(trainable)} of {count(total)} ({share(trainable, total)})"
-        if trainable is not None and total
-        else None
-    )
-    hashes = _hashes(objects(base.get("sha256")))
-    batch = number(train.get("global_batch_size"))
-    micro, steps = (
-        number(train.get(k)) for k in ("micro_batch_size", "gradient_accumulation_steps")
-    )
-    made = f" ({count(micro)} rows at a time, {count(steps)} times)" if micro and steps else ""
-    done = [f"{count(train.get('steps'))} steps"] if number(train.get("steps")) else []
-    epochs, best = number(train.get("epochs")), number(train.get("best_step"))
-    done += [f"{epochs:.3g} epochs"] if epochs is not None else []
-    done += ["stopped early"] if train.get("stopped_early") is True else []
-    rows = [
-        ("Task", names.task(facts.task) if facts.task else None),
-        ("Base model", base.get("name_or_path")),
-        ("Revision", base.get("revision")),
-        ("Licence", base.get("license")),
-        ("Parameters", count(base["parameters"]) if number(base.get("parameters")) else None),
-        ("SHA-256", ", ".join(hashes)),
-        ("Strategy", strategy.get("name")),
-        ("Adapter", strategy.get("peft_type")),
-        ("Quantization", strategy.get("quantization")),
-        ("Trainable parameters", share_of),
-        ("Training", ", ".join(done)),
-        ("Best checkpoint", f"step {count(best)}" if best is not None else None),
-        ("Global batch", f"{count(batch)} rows{made}" if batch else None),
-        ("Precision", train.get("precision")),
-        ("Seed", facts.manifest.get("seed")),
-    ]  # fmt: skip
-    return [(name, str(value)) for name, value in rows if value not in (None, "")]
-
-
-def parity(facts: Facts) -> list[tuple[str, str]]:
-    """The comparison of the merged model with the trained one."""
-    found = objects(dig(facts.manifest, "stages", "export", "parity"))
-    same, compared = number(found.get("same_prediction")), number(found.get("rows"))
-    rows = [
-        ("Rows compared", count(compared) if compared is not None else None),
-        ("Largest difference", _small(found.get("max_abs_difference"))),
-        ("Tolerance", _small(found.get("tolerance"))),
-        ("Same prediction", share(same, 1) if same is not None else None),
-        ("Compared", found.get("compared")),
-        ("Merged in", found.get("merge_base")),
-    ]  # fmt: skip
-    return [(name, str(value)) for name, value in rows if value not in (None, "")]
-
-
-def stages(facts: Facts) -> list[tuple[str, str, str]]:
-    """Time and memory of each stage, in the order of a run."""
-    found = objects(facts.manifest.get("stages"))
-    order = ("prepare", "train", "export", "evaluate", "report")
-    known = [*(name for name in order if name in found), *sorted(set(found) - set(order))]
-    return [
-        (name, duration(dig(found, name, "seconds")), memory(dig(found, name, "peak_memory_bytes")))
-        for name in known
-    ]
-
-
-def environment(facts: Facts) -> list[tuple[str, str]]:
-    """The machine and the versions."""
-    found = objects(facts.manifest.get("environment"))
-    git = objects(facts.manifest.get("git"))
-    commit = str(git["commit"])[:12] if git.get("commit") else None
-    changed = ", with local changes" if git.get("dirty") else ""
-    size = found.get("memory_bytes")
-    rows = [
-        ("finetune", facts.manifest.get("finetune_version")),
-        ("Git commit", f"{commit}{changed}" if commit else None),
-        ("Python", found.get("python")),
-        ("Platform", found.get("platform")),
-        ("Processor", found.get("processor")),
-        ("Cores", found.get("cores")),
-        ("Memory", memory(size) if number(size) else None),
-        ("Device", found.get("device")),
-        ("Processes", found.get("world_size")),
-        *((str(name), version) for name, version in sorted(objects(found.get("packages")).items())),
-    ]  # fmt: skip
-    return [(name, str(value)) for name, value in rows if value not in (None, "")]
-
-
-def commands(facts: Facts) -> list[str]:
-    """The command that made the run, and the one that replays it from its folder."""
-    recorded = facts.manifest.get("command")
-    parts = [mask_argument(str(part)) for part in recorded] if isinstance(recorded, list) else []
-    folder = facts.folder.resolve()
-    replay = f"python -m finetune run={shlex.quote(f'{folder.parent.name}/{folder.name}')}"
-    return [*([shlex.join(parts)] if parts else []), replay]
-
-
-def _hashes(files: dict[str, Any]) -> list[str]:
-    """Name the weights with a short hash; how many other files were hashed."""
-    weights = {name: each for name, each in files.items() if name.endswith(".safetensors")} or files
-    first = [f"{name} {str(each)[:12]}" for name, each in list(weights.items())[:4]]
-    more = len(files) - len(first)
-    return [*first, f"{more} more in manifest.json"] if more else first
-
-
-def _balance(audit: dict[str, Any]) -> list[dict[str, Any]]:
-    totals = {label: number(n) or 0 for label, n in objects(audit.get("classes")).items()}
-    by_split = objects(audit.get("class_splits"))
-    largest, whole = max(totals.values(), default=0), sum(totals.values())
-    return [
-        {
-            "label": names.shorten(label),
-            "count": count(n),
-            "share": share(n, whole),
-            "width": round(100 * n / largest, 1) if largest else 0,
-            "splits": [count(dig(by_split, split, label) or 0) for split in by_split],
-        }
-        for label, n in sorted(totals.items(), key=lambda item: (-item[1], item[0]))
-    ]
-
-
 def _range(estimate: Estimate, places: int) -> str:
     if estimate.low is None or estimate.high is None:
         return "no interval"
     return f"{plain(estimate.low, places)} to {plain(estimate.high, places)}"
-
-
-def _small(raw: Any) -> str | None:
-    value = number(raw)
-    return None if value is None else f"{value:.3g}"

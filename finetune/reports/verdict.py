@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from finetune.reports import names
+from finetune.reports.data.dangers import dangers
 from finetune.reports.facts import dig, objects
 from finetune.reports.numbers import (
     Estimate,
@@ -148,7 +149,7 @@ def warnings(
     metrics: dict[str, Any], audit: dict[str, Any], manifest: dict[str, Any]
 ) -> list[Sentence]:
     """Return what a reader must know before trusting the figures."""
-    found = [*_data_warnings(audit), *_test_warnings(metrics)]
+    found = [*dangers(audit), *_test_warnings(metrics)]
     parity = objects(dig(manifest, "stages", "export", "parity"))
     difference, tolerance = (
         number(parity.get("max_abs_difference")),
@@ -166,35 +167,6 @@ def warnings(
             "of the rows compared."
         )
     return [Sentence(text, "bad") for text in found]
-
-
-def _data_warnings(audit: dict[str, Any]) -> list[str]:
-    found = []
-    exact, near = (number(dig(audit, "leakage", kind)) or 0 for kind in ("exact", "near"))
-    if exact or near:
-        parts = [f"{count(exact)} identical"] if exact else []
-        parts += [f"{count(near)} nearly identical"] if near else []
-        found.append(
-            f"Leakage: {' and '.join(parts)} row(s) stand both in training and in validation or "
-            "test, so the figures may be too good."
-        )
-    conflicts = number(audit.get("label_conflicts")) or 0
-    if conflicts:
-        found.append(f"{count(conflicts)} text(s) occur with more than one label.")
-    tokens = objects(audit.get("tokens"))
-    truncated = number(tokens.get("truncated_rows")) or 0
-    if truncated:
-        lost = number(tokens.get("tokens_lost"))
-        kept = number(dig(audit, "rows", "kept"))
-        rows = f" ({share(truncated, kept)})" if kept else ""
-        tail = f", {count(lost)} tokens lost" if lost else ""
-        limit = number(tokens.get("limit"))
-        at = f" to {count(limit)} tokens" if limit else ""
-        found.append(f"{count(truncated)} row(s){rows} were cut{at}{tail}.")
-    untrainable = number(tokens.get("untrainable_rows")) or 0
-    if untrainable:
-        found.append(f"{count(untrainable)} row(s) had nothing left to learn from and were unused.")
-    return found
 
 
 def _test_warnings(metrics: dict[str, Any]) -> list[str]:

@@ -141,3 +141,12 @@ def test_an_unusual_licence_is_other_with_its_name(tmp_path):
     change(folder, "manifest.json", "base_model", "license", to="My Own Terms")
     data = front(model_card(folder))
     assert (data["license"], data["license_name"]) == ("other", "My Own Terms")
+
+
+@pytest.mark.parametrize(("epochs", "words"), [(1, "1 epoch,"), (1.0004, "1 epoch,"),
+                                               (0.5, "0.5 epochs"), (2, "2 epochs")])  # fmt: skip
+def test_one_epoch_is_no_plural(epochs, words, tmp_path):
+    folder = folders.classification(tmp_path / "run")
+    change(folder, "manifest.json", "stages", "train", "epochs", to=epochs)
+    change(folder, "manifest.json", "stages", "train", "stopped_early", to=True)
+    assert words in model_card(folder)

@@ -65,3 +65,15 @@ def test_cells_hold_shares_of_their_row():
 def test_the_commonest_mistakes_come_first_and_right_answers_never():
     pairs = plots.worst_pairs(["a", "b", "c"], [[9, 1, 0], [0, 5, 4], [0, 1, 1]])
     assert pairs == [("b", "c", 4, 9), ("c", "b", 1, 2), ("a", "b", 1, 10)]
+
+
+def test_nothing_scored_is_an_axis_from_zero_to_one_not_below():
+    axis, (bar,) = plots.bars([Estimate(0.0, 0.0, 0.0)])
+    assert (axis.low, axis.high, bar.value) == (0, 1, 0)
+
+
+@given(st.lists(st.integers(0, 10**7), min_size=1, max_size=9))
+def test_an_axis_of_counts_has_whole_ticks(values):
+    texts = [tick.text for tick in plots.axis(values, whole=True).ticks]
+    assert len(set(texts)) == len(texts)
+    assert not any("." in text and "M" not in text for text in texts)

@@ -218,7 +218,10 @@ def test_prepare_alone_gives_a_report_of_the_data(tmp_path):
     folders.write(folder / "manifest.json", kept)
     text = report.build(folder).read_text()
     assert "Class balance" in text
-    assert "has not been evaluated yet" in text
+    assert "<title>run: data report</title>" in text
+    assert "What is missing" not in text
+    assert "evaluated" not in text
+    assert "1,260 rows in three splits" in text
     assert 'id="use"' not in text  # there is no merged model to use
 
 

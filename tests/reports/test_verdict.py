@@ -129,9 +129,9 @@ def test_nothing_measured_is_no_verdict():
     [
         ({}, {"leakage": {"exact": 3, "near": None}}, {}, "Leakage: 3 identical"),
         ({}, {"leakage": {"exact": 0, "near": 2}}, {}, "2 nearly identical"),
-        ({}, {"tokens": {"truncated_rows": 7, "tokens_lost": 90}}, {}, "7 row(s) were cut"),
+        ({}, {"tokens": {"truncated_rows": 7, "tokens_lost": 90}}, {}, "7 rows were cut"),
         ({}, {"tokens": {"untrainable_rows": 2}}, {}, "nothing left to learn"),
-        ({}, {"label_conflicts": 4}, {}, "more than one label"),
+        ({}, {"label_conflicts": 4}, {}, "another label"),
         ({"rows": {"test": 99}}, {}, {}, "only 99 test rows"),
         ({"per_class": {"x": {"support": 0}}}, {}, {}, "No test row has the class “x”"),
         (

@@ -1,0 +1,111 @@
+"""Dangers: what is true of the data that can mislead a model or its figures, for page one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune.reports import names
+from finetune.reports.data import steps
+from finetune.reports.facts import dig, identities, objects, records
+from finetune.reports.numbers import count, counted, number, share
+
+MANY_SUSPECTS = 0.01
+"""Share of suspected labels from which on they are a danger; some are suspected in any data."""
+_PAIRS_ON_PAGE_ONE = 3
+
+
+def dangers(audit: dict[str, Any]) -> list[str]:
+    """Return a sentence for each, the gravest first."""
+    found = [_leakage(audit), *_labels(audit), *_lengths(audit), _personal(audit), _silent(audit)]
+    return [sentence for sentence in found if sentence]
+
+
+def leaked(audit: dict[str, Any], kind: str) -> tuple[float, bool]:
+    """Return how many pairs of rows stand in two splits, and whether they were parted since.
+
+    Args:
+        audit: What `prepare` found.
+        kind: ``exact`` or ``near``.
+    """
+    return number(dig(audit, "leakage", kind)) or 0, steps.ran(audit, f"{kind}_duplicates")
+
+
+def pairs(audit: dict[str, Any], kind: str) -> list[list[str]]:
+    """Return the first pairs of ids that stand in two splits."""
+    listed = dig(audit, "leakage", "near_pairs" if kind == "near" else "pairs")
+    known = listed if isinstance(listed, list) else []
+    return [ids for pair in known if len(ids := identities(pair)) > 1]
+
+
+def _leakage(audit: dict[str, Any]) -> str:
+    parts, shown = [], []
+    for kind, words in (("exact", "identical"), ("near", "nearly identical")):
+        n, parted = leaked(audit, kind)
+        if n and not parted:
+            parts.append(f"{count(n)} {words}")
+            shown += [" = ".join(map(names.shorten, pair)) for pair in pairs(audit, kind)]
+    if not parts:
+        return ""
+    of = "pair of rows" if parts[-1].startswith("1 ") else "pairs of rows"
+    such = ", ".join(dict.fromkeys(shown[:_PAIRS_ON_PAGE_ONE]))
+    return (
+        f"Leakage: {' and '.join(parts)} {of} stand in two of training, validation and test"
+        + (f", such as {such}" if such else "")
+        + ", so the figures may be too good."
+    )
+
+
+def _labels(audit: dict[str, Any]) -> list[str]:
+    found = []
+    conflicts = number(audit.get("label_conflicts")) or 0
+    if conflicts:
+        have = "has the same input" if conflicts == 1 else "have the same input"
+        found.append(f"{counted(conflicts, 'row')} {have} as a row with another label.")
+    suspects = len(records(audit.get("suspected_label_errors")))
+    labelled = sum(number(n) or 0 for n in objects(audit.get("classes")).values())
+    if suspects and suspects >= MANY_SUSPECTS * labelled:
+        of = f" ({share(suspects, labelled)})" if labelled >= suspects else ""
+        found.append(
+            f"{counted(suspects, 'label')}{of} may be wrong, by the answers of a cheap model: "
+            "a person must look at them."
+        )
+    return found
+
+
+def _lengths(audit: dict[str, Any]) -> list[str]:
+    found = []
+    tokens = objects(audit.get("tokens"))
+    truncated = number(tokens.get("truncated_rows")) or 0
+    if truncated:
+        lost, limit = number(tokens.get("tokens_lost")), number(tokens.get("limit"))
+        kept = number(dig(audit, "rows", "kept"))
+        of = f" ({share(truncated, kept)})" if kept and kept >= truncated else ""
+        tail = f", {counted(lost, 'token')} lost" if lost else ""
+        at = f" to {counted(limit, 'token')}" if limit else ""
+        were = "was" if truncated == 1 else "were"
+        found.append(f"{counted(truncated, 'row')}{of} {were} cut{at}{tail}.")
+    untrainable = number(tokens.get("untrainable_rows")) or 0
+    if untrainable:
+        was = "was" if untrainable == 1 else "were"
+        found.append(
+            f"{counted(untrainable, 'row')} had nothing left to learn from and {was} unused."
+        )
+    return found
+
+
+def _personal(audit: dict[str, Any]) -> str:
+    kinds = {key: number(n) or 0 for key, n in objects(audit.get("personal_data")).items()}
+    said = [f"{count(n)} × {names.finding(key)}" for key, n in kinds.items() if n]
+    if not said or steps.acted(audit, "personal_data"):
+        return ""
+    return f"Personal data are in the rows and were not masked: {', '.join(said)}."
+
+
+def _silent(audit: dict[str, Any]) -> str:
+    """Speak of recordings whose end a Whisper-style encoder never hears."""
+    beyond = number(dig(audit, "tokens", "audio_seconds", "beyond_30"))
+    beyond = number(dig(audit, "recordings", "beyond_30")) if beyond is None else beyond
+    if not beyond:
+        return ""
+    is_are = "is" if beyond == 1 else "are"
+    return f"{counted(beyond, 'recording')} {is_are} longer than 30 s, the window of the encoder."
