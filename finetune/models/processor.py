@@ -11,8 +11,13 @@ UNLIMITED = 10**9
 """Above this, `model_max_length` means that the tokenizer does not know one."""
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path, *, special_tokens_in_text: bool = True) -> Any:
     """Load a tokenizer; one without a padding token pads with its end token, masked by length.
+
+    Args:
+        folder: A model folder.
+        special_tokens_in_text: Whether `[SEP]` in a text is the token or five characters; the
+            merged model's tokenizer keeps to it.
 
     Raises:
         ArtefactError: The folder has none that loads.
@@ -20,17 +25,26 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     tokenizer = _load(AutoTokenizer, folder, "tokenizer")
+    if not special_tokens_in_text:
+        _as_plain_text(tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
 
 
-def load_processor(folder: Path, part: str) -> Any:
+def _as_plain_text(tokenizer: Any) -> None:
+    """Make a tokenizer, and what is saved of it, read special tokens in texts as characters."""
+    tokenizer.split_special_tokens = True
+    tokenizer.init_kwargs["split_special_tokens"] = True
+
+
+def load_processor(folder: Path, part: str, *, special_tokens_in_text: bool = True) -> Any:
     """Load what turns pictures or sound and text into model inputs.
 
     Args:
         folder: A model folder.
         part: What it must have beside a tokenizer: `image_processor` or `feature_extractor`.
+        special_tokens_in_text: As for `load_tokenizer`.
 
     Raises:
         ArtefactError: The folder has none that loads.
@@ -46,6 +60,8 @@ def load_processor(folder: Path, part: str) -> Any:
             "tasks.",
             fix="Choose a base model of this task's family, or another task.",
         )
+    if not special_tokens_in_text:
+        _as_plain_text(processor.tokenizer)
     return processor
 
 

@@ -44,6 +44,8 @@ class AutomaticSpeechRecognition(Task):
     """Spoken language, for a multilingual base; null lets it find out."""
     max_length: int | None = None
     """Tokens per transcript; null is the model's limit."""
+    allow_special_tokens: bool = False
+    """Read `[SEP]` and its like in texts as the tokens they name, not as their characters."""
     max_new_tokens: int | None = None
     """Longest transcript given; null is one and a half times the longest one trained on."""
     primary_metric: Literal["wer", "cer"] = "wer"
@@ -76,7 +78,9 @@ class AutomaticSpeechRecognition(Task):
         from finetune.models.load import read_config
         from finetune.models.processor import load_processor
 
-        self.processor = load_processor(folder, "feature_extractor")
+        self.processor = load_processor(
+            folder, "feature_extractor", special_tokens_in_text=self.allow_special_tokens
+        )
         config = read_config(folder)
         self.decoder_start = int(config.decoder_start_token_id)
         self.config_limit = getattr(config, "max_target_positions", None)

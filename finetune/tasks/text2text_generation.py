@@ -45,6 +45,8 @@ class Text2textGeneration(Task):
     """Put before each source, as T5's task prefixes are."""
     max_length: int | None = None
     """Tokens per source; null is the model's limit."""
+    allow_special_tokens: bool = False
+    """Read `[SEP]` and its like in texts as the tokens they name, not as their characters."""
     max_target_length: int | None = None
     """Tokens per target; null is the model's limit."""
     max_new_tokens: int | None = None
@@ -82,7 +84,7 @@ class Text2textGeneration(Task):
         from finetune.models.load import read_config
         from finetune.models.processor import load_tokenizer
 
-        self.processor = load_tokenizer(folder)
+        self.processor = load_tokenizer(folder, special_tokens_in_text=self.allow_special_tokens)
         start = getattr(read_config(folder), "decoder_start_token_id", None)
         self.decoder_start = self.processor.pad_token_id if start is None else int(start)
         return self.processor

@@ -41,6 +41,8 @@ class TextClassification(Task):
     """What the head sees: what its class shows it (BERT: the first token), or the mean of all."""
     max_length: int | None = None
     """Tokens per text; null is the model's limit."""
+    allow_special_tokens: bool = False
+    """Read `[SEP]` and its like in texts as the tokens they name, not as their characters."""
     primary_metric: Literal["accuracy", "macro_f1"] = "accuracy"
     """Chooses the checkpoint and carries the verdict."""
     class_weights: Literal["auto"] | dict[str, float] | None = None
@@ -79,7 +81,7 @@ class TextClassification(Task):
         """Load the tokenizer."""
         from finetune.models.processor import load_tokenizer
 
-        self.processor = load_tokenizer(folder)
+        self.processor = load_tokenizer(folder, special_tokens_in_text=self.allow_special_tokens)
         return self.processor
 
     def load_model(self, folder: Path, options: LoadOptions) -> Loaded:

@@ -39,6 +39,8 @@ class ZeroShotImageClassification(CoupledTask):
 
     max_length: int | None = None
     """Tokens per caption; null is the model's limit."""
+    allow_special_tokens: bool = False
+    """Read `[SEP]` and its like in texts as the tokens they name, not as their characters."""
     primary_metric: Literal["recall_at_1", "recall_at_5", "mrr"] = "recall_at_1"
     """Chooses the checkpoint and carries the verdict."""
 
@@ -61,7 +63,9 @@ class ZeroShotImageClassification(CoupledTask):
         from finetune.models.load import read_config
         from finetune.models.processor import load_processor, token_limit
 
-        self.processor = load_processor(folder, "image_processor")
+        self.processor = load_processor(
+            folder, "image_processor", special_tokens_in_text=self.allow_special_tokens
+        )
         text_config = getattr(read_config(folder), "text_config", None)
         tokenizer = self.processor.tokenizer
         self.config_limit = token_limit(tokenizer, text_config)

@@ -88,3 +88,25 @@ def test_a_limit_that_nobody_knows_is_none() -> None:
 def test_relative_positions_are_no_limit() -> None:
     t5 = SimpleNamespace(n_positions=512, is_encoder_decoder=True)
     assert token_limit(SimpleNamespace(model_max_length=int(1e30)), t5) is None
+
+
+@pytest.mark.parametrize("name", ["bert", "t5", "clip", "whisper"])
+def test_special_tokens_that_a_user_types_are_text_here_and_in_plain_transformers(name, tmp_path):
+    from transformers import AutoTokenizer
+
+    folder = TINY / name
+    tokens = AutoTokenizer.from_pretrained(str(folder)).all_special_tokens
+    tokenizer = load_tokenizer(folder, special_tokens_in_text=False)
+    tokenizer.save_pretrained(str(tmp_path))
+    plain = AutoTokenizer.from_pretrained(str(tmp_path))
+    control = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    usual = [number for number in tokenizer("one two")["input_ids"] if number in control]
+    for token in tokens:
+        ids = tokenizer(f"one {token} two")["input_ids"]
+        assert [number for number in ids if number in control] == usual, token
+        assert plain(f"one {token} two")["input_ids"] == ids
+
+
+def test_special_tokens_are_read_as_such_when_that_is_asked_for():
+    tokenizer = load_tokenizer(TINY / "bert", special_tokens_in_text=True)
+    assert tokenizer("a [SEP] b")["input_ids"].count(tokenizer.sep_token_id) == 2
