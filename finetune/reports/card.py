@@ -14,6 +14,7 @@ from typing import Any
 from finetune.errors import FinetuneError
 from finetune.reports import facts as facts_module
 from finetune.reports import names, provenance, sections, usage
+from finetune.reports.data import summary
 from finetune.reports.facts import Facts, dig, objects
 from finetune.reports.masking import mask_argument, mask_credentials
 from finetune.reports.numbers import count, duration, memory, number, share
@@ -197,7 +198,9 @@ def _training(facts: Facts) -> str:
     rows = objects(dig(facts.manifest, "data", "rows")) or objects(facts.audit.get("splits"))
     splits = ", ".join(f"{_line(name)} {count(n)}" for name, n in rows.items())
     known = f": {splits} rows." if splits else "."
-    parts = [f"### Training Data\n\n{_line(_dataset(facts))}{known}"]
+    listed = "\n".join(f"- {_line(each.text)}" for each in summary.sentences(facts.audit))
+    told = f"\n\n{listed}" if facts.audit else ""
+    parts = [f"### Training Data\n\n{_line(_dataset(facts))}{known}{told}"]
     settings = [
         (f"{group}.{key}", value)
         for group in ("strategy", "train")

@@ -13,6 +13,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from finetune.reports.card import eval_results, model_card
 
 from . import folders
+from .data import audits
 
 FAMILIES = [folders.classification, folders.text2text, folders.chat, folders.image_text,
             folders.speech]  # fmt: skip
@@ -150,3 +151,12 @@ def test_one_epoch_is_no_plural(epochs, words, tmp_path):
     change(folder, "manifest.json", "stages", "train", "epochs", to=epochs)
     change(folder, "manifest.json", "stages", "train", "stopped_early", to=True)
     assert words in model_card(folder)
+
+
+def test_the_card_says_what_was_done_with_the_training_data(tmp_path):
+    folder = folders.classification(tmp_path / "run")
+    folders.write(folder / "data/audit.json", audits.full())
+    text = model_card(folder)
+    assert "- 190 rows of 1,302" in text
+    assert "- Put right: wrong encodings (31 rows)" in text
+    assert "Canary" not in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from finetune.errors import ArtefactError
+from finetune.reports import facts
 from finetune.reports.facts import read, strict_json
 
 from . import folders
@@ -59,3 +60,20 @@ def test_a_torn_last_line_of_the_log_costs_that_line_only(tmp_path):
     facts = read(folder)
     assert len(facts.log) == lines
     assert f"1 of {lines + 1} lines" in facts.missing[0]
+
+
+def test_records_and_ids_are_read_from_lists_of_them_alone():
+    assert facts.records([{"a": 1}, 3, None]) == [{"a": 1}]
+    assert facts.records({"a": 1}) == facts.records(None) == []
+    assert facts.identities(["a:1", 7, None, ["x"]]) == ["a:1", "7"]
+    assert facts.identities("abc") == []
+
+
+@pytest.mark.parametrize("trace", ["logs/metrics.jsonl", "eval/metrics.json", "error.json", None])
+def test_a_run_with_any_trace_of_a_model_is_more_than_its_data(trace, tmp_path):
+    (tmp_path / "config.yaml").write_text("name: x\n")
+    folders.write(tmp_path / "manifest.json", {"stages": {"prepare": {}}})
+    folders.write(tmp_path / "data/audit.json", {"rows": {"read": 1}})
+    if trace:
+        folders.write(tmp_path / trace, {})
+    assert facts.read(tmp_path).prepared_only is (trace is None)

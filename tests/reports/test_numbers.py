@@ -6,6 +6,7 @@ import pytest
 
 from finetune.reports.numbers import (
     Estimate,
+    counted,
     decimals,
     duration,
     interval,
@@ -74,3 +75,9 @@ def test_time_and_memory_are_written_for_people():
         "0.42 s", "5.0 s", "58 s", "4 min 07 s", "2 h 05 min", "–",
     ]  # fmt: skip
     assert [memory(n) for n in (512, 3 * 2**20, 1.5 * 2**30)] == ["512 B", "3 MiB", "1.5 GiB"]
+
+
+def test_a_noun_agrees_with_its_count():
+    assert [counted(n, "row") for n in (0, 1, 2000, None)] == [
+        "0 rows", "1 row", "2,000 rows", "– rows",
+    ]  # fmt: skip

@@ -11,7 +11,7 @@ from finetune.reports.facts import dig, objects, records
 from finetune.reports.numbers import count, counted, number, share
 from finetune.reports.verdict import Sentence
 
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def headline(audit: dict[str, Any]) -> Sentence:

@@ -16,7 +16,7 @@ SOUND = {
 
 def test_the_headline_counts_rows_splits_and_dangers():
     found = headline(audits.full())
-    assert found.text == "1,112 rows in three splits, and 7 things to look at first."
+    assert found.text == "1,112 rows in three splits, and seven things to look at first."
     assert found.tone == "bad"
 
 
