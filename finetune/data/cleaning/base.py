@@ -36,9 +36,6 @@ a repaired encoding for a byte order mark, and what compatibility forms leave ma
 judges a text sees the repaired one. Personal data comes last: a mask is no text to judge.
 """
 
-BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
-"""What `str.strip` takes off; Arrow's own idea of a blank is another."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -140,10 +137,3 @@ def beyond_ascii(texts: pa.Array) -> npt.NDArray[np.bool_]:
 
     found: npt.NDArray[np.bool_] = ~pc.string_is_ascii(texts).to_numpy(zero_copy_only=False)
     return found
-
-
-def stripped(texts: pa.Array) -> pa.Array:
-    """Return texts without blanks at their ends, exactly as `str.strip` would."""
-    import pyarrow.compute as pc
-
-    return pc.utf8_trim(texts, BLANKS)

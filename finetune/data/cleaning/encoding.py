@@ -49,10 +49,11 @@ def _fixed(line: str) -> str:
         return line
     import ftfy
 
-    fixed: str = ftfy.fix_encoding(line)
-    again = undone(fixed)
+    # The narrower rule first: to ftfy `Ì¼` is the UTF-8 of a mark that nobody types.
+    fixed = undone(line)
+    again: str = ftfy.fix_encoding(fixed)
     # What one repair brings to light may need the other; each makes the line shorter or settles.
     while again != fixed:
-        fixed = ftfy.fix_encoding(again)
-        again = undone(fixed)
+        fixed = undone(again)
+        again = ftfy.fix_encoding(fixed)
     return fixed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import unescape
 from html.entities import html5
@@ -16,27 +17,34 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BLOCKS = (
-    r"address|article|aside|blockquote|body|br|center|dd|div|dl|dt|fieldset|figcaption|figure|"
-    r"footer|form|h1|h2|h3|h4|h5|h6|head|header|hr|html|li|main|nav|ol|option|p|pre|section|"
-    r"select|table|tbody|td|tfoot|th|thead|title|tr|ul"
+    "blockquote|br|center|dd|div|dl|dt|fieldset|figcaption|h[1-6]|hr|html|li|ol|p|pre|table|tbody|"
+    "td|tfoot|th|thead|tr|ul"
 )
 """Tags that part what stands before and behind them."""
 INLINE = (
-    r"abbr|acronym|big|button|cite|dfn|em|embed|font|iframe|img|input|ins|kbd|label|link|meta|"
-    r"noscript|object|param|picture|script|small|source|span|strike|strong|style|sub|sup|svg|tt|"
-    r"video"
+    "abbr|acronym|big|dfn|em|font|iframe|img|ins|kbd|nobr|noscript|script|small|span|strike|strong|"
+    "style|sub|sup|tt"
 )
 """Tags within a line. Not `s`, `mask`, `pad`, `think` and other markup of language models."""
+LOOSE_BLOCKS = (
+    "address|article|aside|body|figure|footer|form|head|header|main|nav|option|section|select|title"
+)
+LOOSE_INLINE = "button|cite|embed|input|label|link|meta|object|param|picture|source|svg|video"
+"""Tags that prompts use too, as in `<article>…</article>`: HTML only in the company of others."""
 PAIRED = ("a", "b", "i", "u", "del", "code")
 """Tags that count with attributes or with both ends only: `List<a>` is no link."""
 
 ATTRIBUTES = r"(?:\s+[a-zA-Z_:@][\w:.-]*(?:\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>=`]+))?)"
-BLOCK = re.compile(rf"</?(?:{BLOCKS}){ATTRIBUTES}{{0,50}}\s*/?>", re.IGNORECASE)
-LINE = re.compile(
-    rf"</?(?:{INLINE}){ATTRIBUTES}{{0,50}}\s*/?>"
-    rf"|<(?:{'|'.join(PAIRED)}){ATTRIBUTES}{{1,50}}\s*/?>|</(?:{'|'.join(PAIRED)})>",
+END = rf"{ATTRIBUTES}{{0,50}}\s*/?>"
+VALUED = rf"(?=\s[^<>]*=){END}"
+"""With a value: in `if a<b then b>a` the words would pass for attributes."""
+BLOCK = re.compile(rf"</?(?:{BLOCKS}|{LOOSE_BLOCKS}){END}", re.IGNORECASE)
+LINE = re.compile(rf"</?(?:{INLINE}|{LOOSE_INLINE}){END}", re.IGNORECASE)
+SURE = re.compile(
+    rf"</?(?:{BLOCKS}|{INLINE}){END}|<(?:{LOOSE_BLOCKS}|{LOOSE_INLINE}){VALUED}|<!doctype html",
     re.IGNORECASE,
 )
+LINK = re.compile(rf"<(?:{'|'.join(PAIRED)}){VALUED}|</(?:{'|'.join(PAIRED)})>", re.IGNORECASE)
 OPENING = {tag: re.compile(rf"<{tag}>", re.IGNORECASE) for tag in PAIRED}
 COMMENT = re.compile(r"<!--(?:[^<-]|<(?!!--)|-(?!->))*-->|<!doctype html[^<>]*>", re.IGNORECASE)
 """Each ends where the next begins, so that a million that never end take no time."""
@@ -55,7 +63,7 @@ MAX_PASSES = 16
 class Html(Step):
     """Finds entities and tags; repair puts characters in their place, down to the last layer.
 
-    `a < b`, `<3`, `Tom & Jerry`, `<think>` and code in backticks are no HTML.
+    `a < b`, `<3`, `Tom & Jerry`, `<think>`, `<article>` alone and code in backticks are no HTML.
     """
 
     trouble: ClassVar[str] = "has remnants of HTML"
@@ -66,14 +74,15 @@ class Html(Step):
 
     def check(self, text: str) -> Finding | None:
         """Count what stands there, then peel layer by layer: `&amp;lt;` is `&lt;` is `<`."""
-        counts = _counted(text)
+        counts = _counted(_parts(text))
         if not counts:
             return None
         fixed = text
         for _ in range(MAX_PASSES):
-            before = fixed
+            before, parts = fixed, _parts(fixed)
+            markup = _is_markup(parts)
             fixed = "".join(
-                part if index % 2 else _peeled(part) for index, part in enumerate(_parts(fixed))
+                part if index % 2 else _peeled(part, markup) for index, part in enumerate(parts)
             )
             if fixed == before:
                 return Finding(counts, fixed)
@@ -85,24 +94,34 @@ def _parts(text: str) -> list[str]:
     return CODE.split(text) if "`" in text else [text]
 
 
-def _counted(text: str) -> dict[str, int]:
+def _is_markup(parts: Sequence[str]) -> bool:
+    """Tell whether there is a tag outside of code that nothing but HTML has."""
+    return any("<" in part and SURE.search(part) for part in parts[::2])
+
+
+def _counted(parts: Sequence[str]) -> dict[str, int]:
     tags = entities = comments = 0
-    for part in _parts(text)[::2]:
+    markup = _is_markup(parts)
+    for part in parts[::2]:
         entities += sum(_is_entity(match[0]) for match in ENTITY.finditer(part))
         if "<" in part:
             comments += len(COMMENT.findall(part))
-            tags += len(BLOCK.findall(part)) + len(LINE.findall(part))
+            tags += len(LINK.findall(part))
+            if markup:
+                tags += len(BLOCK.findall(part)) + len(LINE.findall(part))
     counts = {"entity": entities, "tag": tags, "comment": comments}
     return {kind: count for kind, count in counts.items() if count}
 
 
-def _peeled(text: str) -> str:
+def _peeled(text: str, markup: bool) -> str:
     if "<" in text:
         text = COMMENT.sub(" ", INVISIBLE.sub(" ", text))
         for tag, opening in OPENING.items():
             if f"</{tag}>" in text.lower():
                 text = opening.sub("", text)
-        text = BLOCK.sub(_parted, LINE.sub("", text))
+        text = LINK.sub("", text)
+        if markup:
+            text = BLOCK.sub(_parted, LINE.sub("", text))
     return ENTITY.sub(_character, AMPERSANDS.sub("&amp;", text)) if "&" in text else text
 
 

@@ -16,7 +16,7 @@ FILES = ("png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "json", "html"
 """Ends of names such as `logo@2x.png`, none of them a top-level domain."""
 
 CARD = re.compile(
-    r"(?<![\w.,+/=-])(?:[0-9]{13,19}|[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?"
+    r"(?<![\w.,+/-])(?:[0-9]{13,19}|[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?"
     r"|3[0-9]{3}([ -])[0-9]{6}\2[0-9]{4,5})(?![\w%/=-]|[.,][0-9]|[ -][0-9])"
 )
 ISSUERS = re.compile(
@@ -35,7 +35,7 @@ IBAN_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?=[ -]?[A-Za-z0-9]
 IBAN_BODY = re.compile(r"[A-Za-z0-9]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){11,30}")
 
 IPV4 = re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w-]|\.[\w])")
-VERSION = re.compile(r"(?:\bv|version|release|build|\bver\.?|\w/|==?|[~^])\s*$", re.IGNORECASE)
+VERSION = re.compile(r"(?:\bv|version|release|build|\bver\.?|\w/|==|[~^])\s*$", re.IGNORECASE)
 NETWORK = re.compile(
     r"\b(?:ip|ips|ipv4|host|server|address|dns|router|client|ping|proxy)\b", re.IGNORECASE
 )
@@ -61,7 +61,7 @@ def cards(text: str) -> Iterator[Span]:
 
     for match in CARD.finditer(text):
         digits = re.sub(r"[ -]", "", match[0])
-        if ISSUERS.fullmatch(digits) and len(set(digits)) > 2 and luhn.is_valid(digits):
+        if ISSUERS.fullmatch(digits) and len(set(digits)) > 1 and luhn.is_valid(digits):
             yield match.span()
 
 
@@ -76,7 +76,10 @@ def ibans(text: str) -> Iterator[Span]:
         # What follows may be a word: the longest part that is valid and ends there is the IBAN.
         for end in range(body.end(), start.end() + 10, -1):
             apart = end == len(text) or not text[end].isalnum()
-            if apart and text[end - 1].isalnum() and iban.is_valid(text[start.start() : end]):
+            if not apart or not text[end - 1].isalnum():
+                continue
+            # Without the country's own list of banks, which lags behind the banks there are.
+            if iban.is_valid(text[start.start() : end], check_country=False):
                 yield start.start(), end
                 break
 
@@ -88,7 +91,11 @@ def addresses(text: str) -> Iterator[Span]:
         if VERSION.search(before) and not before.endswith("//"):
             continue
         small = all(len(part) == 1 for part in match[0].split("."))
-        if small and not NETWORK.search(before) and text[match.end() : match.end() + 1] not in "/:":
+        if (
+            small
+            and not NETWORK.search(before)
+            and text[match.end() : match.end() + 1] not in ("/", ":")
+        ):
             continue
         if _is_somebody(match[0]):
             yield match.span()
@@ -122,7 +129,10 @@ def phones(text: str, region: str | None) -> Iterator[Span]:
     import phonenumbers
 
     for match in phonenumbers.PhoneNumberMatcher(text, region):
-        yield match.start, match.end
+        number = match.raw_string
+        # A bracket that is closed behind the number belongs to the text, not to the number.
+        own = number[:1] != "(" or number.count("(") == number.count(")")
+        yield match.start + (not own), match.end
     for trunk in TRUNK.finditer(text):
         rest = "+" + text[trunk.end() : trunk.end() + 30]
         for match in phonenumbers.PhoneNumberMatcher(rest, None):

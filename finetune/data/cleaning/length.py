@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from finetune.data.cleaning.base import Action, Finding, Step, stripped
+from finetune.data.cleaning.base import Action, Finding, Step
 from finetune.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Length(Step):
 
         if self.min_words:
             return np.ones(len(texts), np.bool_)
-        lengths = pc.utf8_length(stripped(texts)).to_numpy(zero_copy_only=False)
+        lengths = pc.utf8_length(pc.utf8_trim_whitespace(texts)).to_numpy(zero_copy_only=False)
         found: npt.NDArray[np.bool_] = lengths < self.min_chars
         return found if self.max_chars is None else found | (lengths > self.max_chars)
 

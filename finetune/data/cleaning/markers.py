@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from finetune.data.cleaning.base import Action, Finding, Step, stripped
+from finetune.data.cleaning.base import Action, Finding, Step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ class Markers(Step):
 
         short = pc.less_equal(pc.binary_length(texts), LONGEST_BYTES)
         found: npt.NDArray[np.bool_] = short.to_numpy(zero_copy_only=False).copy()
-        lowered = pc.utf8_lower(stripped(texts.filter(short)))
+        lowered = pc.utf8_lower(pc.utf8_trim_whitespace(texts.filter(short)))
         known = pa.array(sorted(KINDS), lowered.type)
         found[np.flatnonzero(found)] = pc.is_in(lowered, known).to_numpy(zero_copy_only=False)
         return found

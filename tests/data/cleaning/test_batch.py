@@ -4,7 +4,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from finetune.data.cleaning.base import Finding, Step
+from finetune.data.cleaning.base import Finding, Step, build
 from finetune.data.cleaning.batch import clean_batch
 
 
@@ -76,6 +76,12 @@ def test_a_step_for_whole_cells_judges_a_list_by_all_that_it_says():
     assert outcome.stays.tolist() == [False, True, True, True, False]
     assert {event.column for event in outcome.events} == {"text"}
     assert outcome.tallies[0].found == {"capital": 3}
+
+
+def test_a_conversation_is_as_long_as_all_that_it_says():
+    rows = batch(text=[["ab", "cd"], ["ab"]])
+    steps = build({"length": {"action": "drop", "min_chars": 4}})
+    assert clean_batch(rows, ["text"], steps).stays.tolist() == [True, False]
 
 
 def test_columns_without_a_text_are_no_trouble():

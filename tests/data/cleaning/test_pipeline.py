@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finetune.data import spool
 from finetune.data.cleaning import pipeline
 from finetune.data.cleaning.base import build
 from finetune.data.cleaning.pipeline import clean, repaired
@@ -121,7 +122,8 @@ def test_nothing_to_do_gives_the_same_table_back():
     assert clean(table, ["text"], build({"html": {"action": "skip"}})).reports == []
 
 
-def test_batches_without_a_change_are_not_copied():
+def test_batches_without_a_change_are_not_copied(monkeypatch):
+    monkeypatch.setattr(spool.Spool.__init__, "__kwdefaults__", {"memory_bytes": 0})
     table = made(["plain text"] * 100 + ["cafÃ©"] + ["plain text"] * 99)
     cleaned = clean(table, ["text"], build(ALL), batch_rows=50)
     chunks = cleaned.table["text"].chunks
@@ -196,6 +198,11 @@ def test_a_text_that_was_nothing_but_trouble_takes_its_row_along():
     assert last["before"] == {"id": "a.csv:0", "text": "\x00\x01"}
 
 
+def test_a_text_that_was_blank_before_costs_no_row():
+    cleaned = clean(made([" ", "a "]), ["text"], build({"whitespace": {"action": "repair"}}))
+    assert cleaned.table["text"].to_pylist() == ["", "a"]
+
+
 def test_a_turn_that_says_nothing_any_more_does_not_cost_the_conversation():
     turns = [{"role": "user", "content": "\x00"}, {"role": "assistant", "content": "yes"}]
     table = pa.table({"id": ["a"], "messages": [turns]})
@@ -240,8 +247,6 @@ def test_one_text_is_repaired_as_the_table_is():
 
 
 def test_changes_beyond_memory_go_through_a_file(monkeypatch):
-    from finetune.data import spool
-
     monkeypatch.setattr(spool.Spool.__init__, "__kwdefaults__", {"memory_bytes": 100})
     table = made(["cafÃ©", "fine"] * 200)
     cleaned = clean(table, ["text"], build(ALL), batch_rows=16)
