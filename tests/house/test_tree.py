@@ -20,15 +20,16 @@ LONG: dict[str, str] = {
     "finetune/config/schema.py": "every configuration key, most lines being their docstrings",
     "finetune/data/columns.py": "from said to recognised columns: one decision, told in one place",
     "finetune/data/media.py": "decoding and its limits; apart, a limit could be passed by",
-    "finetune/data/prepare.py": "the data stage from reading to account, one step a function",
     "finetune/reports/card.py": "the model card, a function for each section of the Hub's template",
-    "finetune/reports/sections.py": "the report's tables, a small function for each",
     "scripts/pretrain/whisper.py": "a pretraining script that stands alone, with its sounds",
 }
 
 # Modules without a test file of their own, each with where they are tested. Only shrinks.
 TESTED_ELSEWHERE: dict[str, str] = {
     "finetune/__main__.py": "tests/test_cli.py starts it in subprocesses",
+    "finetune/config/bounds.py": "tests/config/test_validate.py, by every bounded key",
+    "finetune/config/clean_schema.py": "tests/config/test_schema.py",
+    "finetune/config/data_schema.py": "tests/config/test_schema.py",
     "finetune/data/canonical.py": "tests/data/test_prepare.py, whose rows all pass through it",
     "finetune/data/folders.py": "tests/data/test_sources.py",
     "finetune/data/problems.py": "tests/data/test_values.py and test_prepare.py",

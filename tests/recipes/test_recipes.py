@@ -61,7 +61,8 @@ def test_a_recipe_composes_and_says_what_it_is(name):
     file = ROOT / "recipes" / f"{name}.yaml"
     first, second = file.read_text("utf-8").splitlines()[:2]
     assert first.startswith("# ")
-    assert f"python -m finetune recipe={name}" in second
+    verb = "" if config.task.trains else "prepare "
+    assert f"python -m finetune {verb}recipe={name}" in second
     yaml.safe_load(file.read_text("utf-8"))
 
 

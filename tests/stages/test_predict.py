@@ -25,7 +25,7 @@ def test_a_file_without_labels_is_answered_line_by_line(rows):
     said = say("predict", str(finished(BERT).path), str(rows))
     assert said.code == 0, said.err
     lines = [json.loads(line) for line in said.out.splitlines()]
-    assert [line["id"] for line in lines] == [f"rows.csv:{n}" for n in (1, 2, 3)]
+    assert [line["id"] for line in lines] == [f"rows.csv:{n}" for n in (2, 3, 4)]
     labels = set(storage.read_json(finished(BERT).data / "audit.json")["classes"])
     assert all(set(line) == {"id", "prediction", "score"} for line in lines)
     assert all(line["prediction"] in labels and 0 < line["score"] <= 1 for line in lines)

@@ -33,7 +33,15 @@ def test_a_signal_asks_for_a_checkpoint_and_the_end(number, code):
     assert "same command" in caught.value.fix
 
 
-def test_a_second_signal_ends_at_once():
+@pytest.fixture
+def heeded():
+    """Ctrl-C as in a terminal: a shell starts what runs in the background with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_ends_at_once(heeded):
     interruption = Interruption()
     with interruption.watching():
         signal.raise_signal(signal.SIGINT)
