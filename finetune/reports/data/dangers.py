@@ -62,7 +62,11 @@ def _labels(audit: dict[str, Any]) -> list[str]:
         have = "has the same input" if conflicts == 1 else "have the same input"
         found.append(f"{counted(conflicts, 'row')} {have} as a row with another label.")
     suspects = len(records(audit.get("suspected_label_errors")))
-    labelled = sum(number(n) or 0 for n in objects(audit.get("classes")).values())
+    labelled = number(dig(audit, "label_error_search", "examined")) or sum(
+        number(n) or 0 for n in objects(audit.get("classes")).values()
+    )
+    if steps.acted(audit, "label_errors"):
+        return found  # the suspects are gone
     if suspects and suspects >= MANY_SUSPECTS * labelled:
         of = f" ({share(suspects, labelled)})" if labelled >= suspects else ""
         found.append(

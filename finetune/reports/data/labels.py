@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.reports import names
+from finetune.reports.data import steps
 from finetune.reports.facts import dig, objects, records
 from finetune.reports.numbers import count, counted, number, share
 
@@ -44,13 +45,17 @@ def doubts(audit: dict[str, Any]) -> dict[str, Any] | None:
     spellings = records(audit.get("label_spellings"))
     suspects = records(audit.get("suspected_label_errors"))
     conflicts = number(audit.get("label_conflicts"))
-    looked = isinstance(audit.get("suspected_label_errors"), list)
+    # An empty list alone is no acquittal: it also stands where nothing could be judged.
+    search = objects(audit.get("label_error_search"))
+    looked = bool(suspects or number(search.get("examined")))
     labelled = bool(objects(audit.get("classes"))) or bool(conflicts)
     if not (spellings or suspects or labelled or looked):
         return None
     return {
         "conflicts": _conflicts(conflicts),
         "looked": looked,
+        "removed": steps.acted(audit, "label_errors"),
+        "searched": _searched(search),
         "spellings": [
             {
                 "label": names.quoted(each.get("label")),
@@ -82,3 +87,12 @@ def _conflicts(n: float | None) -> str:
         return "No two rows have the same input and different labels."
     has = "has" if n == 1 else "have"
     return f"{counted(n, 'row')} {has} the same input as another row and a different label."
+
+
+def _searched(search: dict[str, Any]) -> str:
+    """Say how many rows were judged, unless that is all of them."""
+    judged, rows = number(search.get("examined")), number(search.get("rows"))
+    if judged is None or rows is None or judged >= rows:
+        return ""
+    why = "they are a sample" if search.get("sampled") else "the others have too little to judge by"
+    return f"{count(judged)} of {counted(rows, 'labelled row')} were judged; {why}."

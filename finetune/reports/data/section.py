@@ -67,7 +67,7 @@ _PARTS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], dict[str, type]]] 
     "doubts": (
         "The doubtful labels",
         labels.doubts,
-        {"label_spellings": list, "suspected_label_errors": list},
+        {"label_spellings": list, "suspected_label_errors": list, "label_error_search": dict},
     ),
     "personal": ("The personal data", personal, {"personal_data": dict}),
     "cells": ("The cells", cells.cells, {"cells": list}),

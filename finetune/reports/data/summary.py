@@ -135,7 +135,8 @@ def _labels(audit: dict[str, Any]) -> list[Sentence]:
         what = "label looks" if spellings == 1 else "labels look"
         said.append(Sentence(f"{count(spellings)} {what} like another spelling of a label."))
     suspects = len(records(audit.get("suspected_label_errors")))
-    if suspects and not any("may be wrong" in danger for danger in dangers(audit)):
+    gone = steps.acted(audit, "label_errors")
+    if suspects and not gone and not any("may be wrong" in danger for danger in dangers(audit)):
         said.append(Sentence(f"{counted(suspects, 'label')} may be wrong: a person must look."))
     return said
 

@@ -38,7 +38,8 @@ def full() -> dict[str, Any]:
                              "reason": "case"}],
         "suspected_label_errors": [
             {"id": f"a.csv:{900 + n}", "given": "invoice", "suggested": "refund",
-             "score": 0.01 * n} for n in range(60)],
+             "score": round(0.999 - 0.001 * n, 4)} for n in range(60)],
+        "label_error_search": {"rows": 1112, "examined": 1000, "sampled": True},
         "personal_data": {"email": 5, "iban": 1},
         "encoding_repairs": 31,
         "cells": [

@@ -50,3 +50,17 @@ def test_all_dangers_of_one_audit_are_listed_the_gravest_first():
     said = dangers(audits.full())
     assert said[0].startswith("Leakage: 9 nearly identical pairs")
     assert len(said) == 7
+
+
+def test_the_share_of_suspects_is_that_of_the_rows_that_were_judged():
+    audit = {"classes": {"a": 9000}, "suspected_label_errors": [{"id": "x"}]}
+    assert dangers(audit) == []
+    (said,) = dangers(audit | {"label_error_search": {"rows": 9000, "examined": 50}})
+    assert "(2.0" in said
+
+
+def test_suspects_that_were_removed_are_no_danger():
+    audit = {"classes": {"a": 50}, "suspected_label_errors": [{"id": "x"}]}
+    step = {"name": "label_errors", "rows_in": 50, "rows_out": 49}
+    assert dangers(audit) != []
+    assert dangers(audit | {"steps": [step]}) == []

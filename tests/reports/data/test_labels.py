@@ -21,7 +21,7 @@ def test_the_balance_says_how_uneven_the_classes_are():
 def test_suspects_keep_their_rank_and_the_rest_is_counted():
     found = doubts(audits.full())
     assert found["suspects"][0] == {
-        "id": "a.csv:900", "given": "invoice", "suggested": "refund", "score": "0.000",
+        "id": "a.csv:900", "given": "invoice", "suggested": "refund", "score": "0.999",
     }  # fmt: skip
     assert len(found["suspects"]) == 50
     assert found["more_suspects"] == 10
@@ -29,7 +29,9 @@ def test_suspects_keep_their_rank_and_the_rest_is_counted():
 
 def test_labels_that_were_not_looked_at_are_not_called_right():
     assert doubts({"classes": {"a": 1}})["looked"] is False
-    assert doubts({"classes": {"a": 1}, "suspected_label_errors": []})["looked"] is True
+    skipped = {"classes": {"a": 1}, "suspected_label_errors": []}
+    assert doubts(skipped)["looked"] is False
+    assert doubts(skipped | {"label_error_search": {"examined": 1}})["looked"] is True
     assert doubts({}) is None
 
 
@@ -45,3 +47,14 @@ def test_spellings_that_differ_in_blanks_can_be_told_apart():
     proposed = [{"label": "a  b", "suggested": "a b", "rows": 1, "reason": "blanks"}]
     (row,) = doubts({"label_spellings": proposed})["spellings"]
     assert row["label"] != row["suggested"]
+
+
+def test_it_is_said_when_not_every_label_could_be_judged():
+    assert doubts(audits.full())["searched"] == (
+        "1,000 of 1,112 labelled rows were judged; they are a sample."
+    )
+    few = {"label_error_search": {"rows": 9, "examined": 7, "sampled": False}, "classes": {"a": 9}}
+    assert "too little to judge by" in doubts(few)["searched"]
+    none = {"label_error_search": {"rows": 9, "examined": 0}, "suspected_label_errors": [],
+            "classes": {"a": 9}}  # fmt: skip
+    assert doubts(none)["looked"] is False
