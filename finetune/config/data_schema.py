@@ -100,6 +100,8 @@ class DataConfig:
     """What to do with rows beyond `task.max_length`; what is lost is always reported."""
     leakage: Literal["warn", "error"] = "warn"
     """What to do when the same or nearly the same row is in two splits."""
+    unseen_labels: Literal["error", "report"] = "error"
+    """Test labels that train lacks: refused, or scored as wrong and reported apart."""
     cache: bool = True
     """Keep what was prepared, by the content of the files and these settings, and use it again."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -65,6 +65,7 @@ def prepare(
     split: SplitOptions | None = None,
     max_rows: int | None = None,
     leakage: Literal["warn", "error"] = "warn",
+    unseen_labels: Literal["error", "report"] = "error",
 ) -> Prepared:
     """Read, map, check, clean, cut and audit a data set.
 
@@ -86,6 +87,8 @@ def prepare(
         split: How one set of rows is cut.
         max_rows: Use at most this many rows, drawn by the seed.
         leakage: Whether the same row in two splits is an error or a warning.
+        unseen_labels: Whether labels that train lacks are an error, or kept in the test to be
+            scored as wrong.
 
     Returns:
         The splits and the account of them.
@@ -143,7 +146,7 @@ def prepare(
     if work.count() == 0:
         raise DataError("No row is left after cleaning.", fix="See the steps under data.clean.")
     repetition(work, steps, options, leakage)
-    _check_labels(work)
+    _check_labels(work, unseen_labels)
     suspect_labels(work, steps.get("label_errors", {}), seed=options.seed)
     return _finished(work, total)
 
@@ -186,22 +189,45 @@ def _embed(work: Work, roots: Mapping[str, Path | None]) -> None:
             work.audit[entry] = facts(table[name] for table in work.tables.values())
 
 
-def _check_labels(work: Work) -> None:
+def _check_labels(work: Work, policy: Literal["error", "report"]) -> None:
+    """Refuse labels that cannot be learnt, or keep them apart in the test.
+
+    Raises:
+        DataError: Validation or test has labels that train lacks, and that is an error.
+    """
     labels = work.labels()
     if labels is None:
         return
     unseen = audit.unseen_labels(labels)
-    if unseen:
-        problems = []
-        for split, counts in unseen.items():
-            named = ", ".join(f"`{label}` ({plural(n)})" for label, n in list(counts.items())[:10])
-            more = f" and {len(counts) - 10} more" if len(counts) > 10 else ""
-            problems.append(f"{split.capitalize()} has labels that train does not: {named}{more}.")
+    work.audit["unseen_labels"] = unseen
+    problems = []
+    for split, counts in unseen.items():
+        named = ", ".join(f"`{label}` ({plural(n)})" for label, n in list(counts.items())[:10])
+        more = f" and {len(counts) - 10} more" if len(counts) > 10 else ""
+        problems.append(f"{split.capitalize()} has labels that train does not: {named}{more}.")
+    if problems and policy == "error":
         raise DataError(
-            problems, fix="Add training rows for them, correct their spelling, or remove them."
+            problems,
+            fix="Add training rows for them, correct their spelling, remove them, or count them "
+            "as wrong with data.unseen_labels=report.",
         )
+    for sentence in problems:
+        work.say(sentence)
+    if "validation" in unseen:
+        _leave_out(work, "validation", labels["validation"], unseen["validation"])
     if len(set(labels["train"])) == 1:
         work.say("All rows have the same label: there is nothing to tell apart.")
+
+
+def _leave_out(work: Work, split: str, labels: Sequence[str], unseen: Mapping[str, int]) -> None:
+    """Set rows aside whose label has no place in the loss."""
+    before, table = work.count(), work.tables[split]
+    wrong = {index for index, label in enumerate(labels) if label in unseen}
+    for index in sorted(wrong):
+        row = table.slice(index, 1).select(["id", *work.sources]).to_pylist()[0]
+        work.problems.set_aside(row, step="unseen_labels", reason="has a label that train has not")
+    work.tables[split] = without(table, wrong)
+    work.step("unseen_labels", before)
 
 
 def _listed_names(work: Work) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,7 @@ def evaluate(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, An
         "confidence": config.evaluate.confidence,
         "rows": {"test": len(test)},
         "test": judge.score(answers, losses),
+        **strangers(task, judge, answers, losses),
         "baselines": {},
         "comparisons": {},
     }
@@ -197,6 +199,25 @@ def slice_by(
     return {
         value: {"rows": len(chosen), **judge.score(answers, losses, chosen)}
         for value, chosen in sorted(places.items())
+    }
+
+
+def strangers(
+    task: Task, judge: Judge, answers: Sequence[Prediction], losses: Any
+) -> dict[str, Any]:
+    """Return the rows whose label the model cannot know, and the scores without them."""
+    if not task.labels:
+        return {}
+    known = [n for n, label in enumerate(judge.references) if str(label) in task.labels]
+    if not known or len(known) == len(judge.references):
+        return {}
+    unseen = Counter(str(label) for label in judge.references if str(label) not in task.labels)
+    return {
+        "unseen_labels": {
+            "rows": len(judge.references) - len(known),
+            "labels": dict(unseen.most_common()),
+            "without": judge.score(answers, losses, known),
+        }
     }
 
 

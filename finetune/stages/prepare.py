@@ -100,6 +100,7 @@ def settings_of(config: RunConfig, rows: Any) -> dict[str, Any]:
         "split": SplitOptions(**split, near_duplicates=together, seed=config.seed),
         "max_rows": data.max_rows,
         "leakage": data.leakage,
+        "unseen_labels": data.unseen_labels,
     }
 
 

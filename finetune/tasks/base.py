@@ -98,7 +98,8 @@ class Task(ABC):
 
     def learn(self, audit: Mapping[str, Any]) -> None:
         """Take from the audit what the model must know, such as label names."""
-        classes = audit.get("classes")
+        # A label that the test alone has is no class of the model.
+        classes = (audit.get("class_splits") or {}).get("train") or audit.get("classes")
         if classes:
             self.labels = sorted(classes, key=natural)
 

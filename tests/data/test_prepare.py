@@ -218,9 +218,7 @@ def test_leakage_between_given_splits_is_said_with_ids_or_refused():
     prepared = run(rows)
     assert prepared.audit["leakage"]["exact"] == 3
     assert prepared.audit["leakage"]["pairs"][0] == ["train:1", "test:1"]
-    assert any(
-        "3 rows of test are also in another split" in m for m in prepared.audit["messages"]
-    )
+    assert any("3 rows of test are also in another split" in m for m in prepared.audit["messages"])
     assert "train:1 = test:1" in str(refused(rows=rows, leakage="error"))
 
 
@@ -372,3 +370,17 @@ def test_the_messy_messages_say_what_to_set_until_they_run(shared):
     )
     assert prepared.audit["duplicates"]["exact"] >= 200
     assert set(prepared.audit["classes"]) == {"ham", "spam"}
+
+
+def test_labels_that_train_lacks_may_be_kept_in_the_test_and_are_told_apart():
+    given = {
+        "train": labelled(20),
+        "validation": [*labelled(4, start=30), {"text": "v", "label": "new"}],
+        "test": [*labelled(4, start=40), {"text": "x", "label": "newer"}],
+    }
+    assert "data.unseen_labels=report" in refused(rows=given).fix
+    prepared = run(given, unseen_labels="report")
+    assert prepared.audit["unseen_labels"] == {"validation": {"new": 1}, "test": {"newer": 1}}
+    assert "newer" in prepared.splits["test"]["label"]
+    assert "new" not in prepared.splits["validation"]["label"]
+    assert prepared.quarantine[0]["before"] == {"text": "v", "label": "new"}
