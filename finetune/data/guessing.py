@@ -74,7 +74,7 @@ def _of_sample(sample: bytes) -> str | None:
     import charset_normalizer
 
     best = charset_normalizer.from_bytes(sample, cp_isolation=CANDIDATES).best()
-    found = best.encoding if best else None
+    found: str | None = best.encoding if best else None
     if found in (None, "cp1250", "mac_roman"):
         # The code pages of Western and Central Europe share most letters, and the library prefers
         # the wrong one: café is the same in both.

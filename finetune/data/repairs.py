@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from finetune.data import columns as mapping
-from finetune.data.kinds import Kind, Messages, Text
+from finetune.data.kinds import Answers, Kind, Messages, Text
 from finetune.data.problems import rows as plural
 from finetune.data.sources import Source
 from finetune.data.work import Work
+
+if TYPE_CHECKING:
+    from finetune.data.cleaning.base import Step
 
 ROWS_FOR_WORKERS = 50_000
 """From so many rows on, starting further processes costs less than they save."""
@@ -39,38 +43,79 @@ def repair(work: Work, steps: Mapping[str, Mapping[str, Any]]) -> None:
     from finetune.data.cleaning.base import build
     from finetune.data.cleaning.pipeline import clean
 
-    names = [
-        name for name in work.sources if isinstance(work.kinds[name], Text | Messages)
-    ]  # fmt: skip
     active = [step for step in build(steps) if step.action != "skip"]
+    texts = [name for name in work.sources if isinstance(work.kinds[name], Text | Messages)]
     work.audit["personal_data"], work.audit["encoding_repairs"] = {}, 0
-    if not names or not active:
+    if not texts or not active:
         return
-    workers = min(os.cpu_count() or 1, 4) if work.count() >= ROWS_FOR_WORKERS else 1
+    withheld = [step for step in active if step.name == "personal_data" and step.action != "report"]
 
     def keep(line: dict[str, Any]) -> None:
-        # What is masked is not to lie about in another file.
-        withheld = line["step"] == "personal_data" and line["column"] is not None
-        work.problems.quarantine.append(line | {"before": None} if withheld else line)
+        work.problems.quarantine.append(line | {"before": _masked(line["before"], withheld)})
 
     total: dict[str, dict[str, Any]] = {}
-    for split, table in work.tables.items():
-        cleaned = clean(table, names, active, workers=workers, record=keep)
-        work.tables[split] = cleaned.table
-        for report in cleaned.reports:
-            _add(total.setdefault(report["name"], {"name": report["name"]}), report)
+    for again, (names, chosen) in enumerate(_by_freedom(work, texts, active)):
+        for split, table in work.tables.items():
+            cleaned = clean(
+                table,
+                names,
+                chosen,
+                workers=min(os.cpu_count() or 1, 4),
+                record=keep,
+                parallel_rows=ROWS_FOR_WORKERS,
+            )
+            work.tables[split] = cleaned.table
+            for report in cleaned.reports:
+                _add(total.setdefault(report["name"], {"name": report["name"]}), report, again)
     for step in active:
         report = total[step.name]
         work.steps.append(report)
         _say(work, report, step.action)
     found = {name: report["found"] for name, report in total.items()}
     work.audit["personal_data"] = found.get("personal_data", {})
-    work.audit["encoding_repairs"] = sum(found.get("encoding", {}).values())
+    work.audit["encoding_repairs"] = found.get("encoding", {}).get("mojibake", 0)
 
 
-def _add(total: dict[str, Any], report: Mapping[str, Any]) -> None:
-    for key in ("rows_in", "rows_out", "changed"):
-        total[key] = total.get(key, 0) + report[key]
+def _by_freedom(
+    work: Work, texts: Sequence[str], active: Sequence[Step]
+) -> list[tuple[list[str], list[Step]]]:
+    """Return which columns pass which steps: a text that answers point into may not change.
+
+    Answers say at which character they begin; one character less before them, and they are wrong.
+    """
+    pinned = [
+        name
+        for name in texts
+        if name == "context" and any(isinstance(work.kinds[c], Answers) for c in work.sources)
+    ]
+    looked = [
+        replace(step, action="report") if step.action == "repair" else step for step in active
+    ]
+    parts = [([name for name in texts if name not in pinned], list(active)), (pinned, looked)]
+    return [(names, chosen) for names, chosen in parts if names]
+
+
+def _masked(before: Any, steps: Sequence[Step]) -> Any:
+    """Return what a cell or row held without the personal data that are masked in the data.
+
+    What is masked is not to lie about in another file, whichever step wrote the line.
+    """
+    from finetune.data.cleaning.pipeline import repaired
+
+    masking = [replace(step, action="repair") for step in steps]
+    if isinstance(before, str):
+        return repaired(before, masking) if masking else before
+    if isinstance(before, Mapping):
+        return {key: _masked(value, steps) for key, value in before.items()}
+    return [_masked(value, steps) for value in before] if isinstance(before, list) else before
+
+
+def _add(total: dict[str, Any], report: Mapping[str, Any], again: int) -> None:
+    """Add what a step did to one split; `again` when the rows passed it before, by other columns."""
+    lost = report["rows_in"] - report["rows_out"]
+    total["rows_in"] = total.get("rows_in", 0) + (0 if again else report["rows_in"])
+    total["rows_out"] = total.get("rows_out", 0) + (-lost if again else report["rows_out"])
+    total["changed"] = total.get("changed", 0) + report["changed"]
     found = total.setdefault("found", {})
     for kind, count in report["found"].items():
         found[kind] = found.get(kind, 0) + count

@@ -1,6 +1,6 @@
 """Cleaning within prepare: repaired, counted, and what was is kept, but for what was masked."""
 
-from finetune.data.kinds import Label, Messages, Text
+from finetune.data.kinds import Answers, Label, Messages, Text
 from finetune.data.prepare import prepare
 
 KINDS = {"text": Text(), "label": Label()}
@@ -76,3 +76,27 @@ def test_cells_of_columns_in_use_are_looked_at_also_inside_templates():
     found = {entry["column"]: entry["found"] for entry in prepared.audit["cells"]}
     assert (found["size"], found["body"]) == ({"unit": 1}, {})
     assert any("`size` (1 unit)" in text for text in prepared.audit["messages"])
+
+
+def test_what_another_step_keeps_of_a_masked_text_is_masked_too():
+    prepared = cleaned("cafÃ©: jane.doe@example.com", encoding="repair", personal_data="repair")
+    assert "café: [EMAIL]" in texts(prepared)
+    assert "jane" not in str(prepared.quarantine)
+    assert len(prepared.quarantine) == 2
+
+
+def test_a_text_that_answers_point_into_is_not_changed():
+    kinds = {"question": Text(), "context": Text(), "answers": Answers()}
+    rows = [
+        {
+            "question": f"who\u200b came {n}?",
+            "context": f"\ufeff{n} Anna\ufeff came",
+            "answers": {"text": ["Anna"], "answer_start": [f"\ufeff{n} Anna".index("Anna")]},
+        }
+        for n in range(20)
+    ]
+    prepared = prepare(kinds=kinds, rows=rows, clean={"control": {"action": "repair"}})
+    for part in prepared.splits.values():
+        for row in part:
+            start = row["answers"]["answer_start"][0]
+            assert row["context"][start : start + 4] == "Anna"
