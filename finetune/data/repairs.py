@@ -111,7 +111,7 @@ def _masked(before: Any, steps: Sequence[Step]) -> Any:
 
 
 def _add(total: dict[str, Any], report: Mapping[str, Any], again: int) -> None:
-    """Add what a step did to one split; `again` when the rows passed it before, by other columns."""
+    """Add what a step did to one split; `again` when rows pass it by other columns once more."""
     lost = report["rows_in"] - report["rows_out"]
     total["rows_in"] = total.get("rows_in", 0) + (0 if again else report["rows_in"])
     total["rows_out"] = total.get("rows_out", 0) + (-lost if again else report["rows_out"])
