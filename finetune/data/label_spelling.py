@@ -1,227 +1,199 @@
-"""Labels that are probably one label in two spellings: proposed with a reason, applied if asked."""
+"""Spellings of labels that are probably one label: proposed from the counts, applied when asked.
+
+Names are compared by what is left without case, blanks, separators and Unicode variants; after
+that, a rare name that is a slip of the pen away from a frequent one is proposed as a near spelling.
+Numbers and signs are never bent: `label_1` is not `label_2`, `A-` is not `A`, `c++` is not `c`.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from finetune.data.label_slips import slips
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RARITY = 5
-"""A near spelling has so many times fewer rows than what it is taken for."""
-LONG_WORD = 5
-"""Letters from which a word may differ by one edit: `cat` and `car` are two animals."""
-VERY_LONG_WORD = 10
-"""Letters from which a word that is there once or twice may differ by two edits."""
-MOST_NAMES = 20_000
-"""More different labels than this are hardly labels; near spellings are then not looked for."""
-LETTER_CLASSES = 10
-"""From so many letters with both cases on, case is what the classes are about."""
-OPPOSITES = (
-    ("hyper", "hypo"), ("inter", "intra"), ("pre", "post"), ("over", "under"), ("in", "de"),
-    ("in", "ex"), ("im", "ex"), ("up", "down"), ("macro", "micro"), ("mono", "poly"),
-    ("encod", "decod"), ("ante", "anti"), ("endo", "exo"), ("infra", "intra"),
-)  # fmt: skip
-"""Beginnings that turn a word into another one by an edit or two."""
+ALPHABET = 5
+"""Different one-letter names from which on they are characters, so that `a` is not `A`."""
+SIGNED = 2
+"""Letters up to which a dash at the end is a sign: the marks `A-`, the blood group `AB-`."""
+SEPARATORS = re.compile(r"[\s_\-.,;:!?¡¿'\"`´‘’‚“”„«»(){}\[\]/\\|·•]+")
+"""What parts words; other signs (`+`, `#`, `&`, `%`, `*`, pictures) are part of a name."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A label that is probably meant to be another.
-
-    Args:
-        label: As it is written.
-        suggested: The most frequent spelling.
-        rows: How many rows have `label`.
-        reason: What differs: `unicode form`, `blanks`, `case`, `punctuation` or `near spelling`.
-    """
+    """One spelling and the one that it probably stands for."""
 
     label: str
+    """As it is written."""
     suggested: str
+    """The most frequent spelling of the same name."""
     rows: int
+    """Rows with this spelling."""
     reason: str
+    """In what they differ: case, blanks, punctuation, Unicode form, accents or near spelling."""
 
 
 def proposals(counts: Mapping[str, int]) -> list[Proposal]:
-    """Return the labels that look like misspellings of others, in alphabetical order.
-
-    Labels that differ in nothing but case, blanks, punctuation or Unicode form are one label,
-    whose most frequent spelling wins. A rare label whose words differ from those of a frequent
-    one by an edit is taken for it, unless the difference is a number, a plural, the first letter
-    or a word that other labels have as well: those are classes of their own.
+    """Propose one spelling for labels that are probably the same.
 
     Args:
-        counts: Rows by label.
+        counts: Rows by label, over all splits.
+
+    Returns:
+        What to replace by what, most rows first. No suggestion is itself replaced.
     """
-    case_matters = _is_alphabet(counts)
+    names = [name for name in counts if isinstance(name, str) and name.strip()]
+    alphabet = len({name.strip().lower() for name in names if len(name.strip()) == 1}) >= ALPHABET
     groups: dict[str, list[str]] = defaultdict(list)
-    for label in counts:
-        groups[_key(label, keep_case=case_matters)].append(label)
-    winners = {
-        key: min(group, key=lambda label: (-counts[label], len(label), label))
-        for key, group in groups.items()
-    }
-    rows = {key: sum(counts[label] for label in group) for key, group in groups.items()}
-    near = _near_spellings({key: _words(label) for key, label in winners.items()}, rows)
-    found = []
-    for key, group in groups.items():
-        suggested = winners[near.get(key, key)]
-        for label in group:
-            if label == suggested:
-                continue
-            reason = "near spelling" if key in near else _reason(label, suggested)
-            found.append(Proposal(label, suggested, counts[label], reason))
-    return sorted(found, key=lambda proposal: proposal.label)
+    for name in names:
+        character = alphabet and len(name.strip()) == 1
+        groups[name.strip() if character else _key(name)].append(name)
+    best: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    members: dict[str, list[str]] = {}
+    for group in groups.values():
+        for spellings in _same_words(group, counts):
+            winner = min(spellings, key=lambda name: (-counts[name], _plainness(name), name))
+            members[winner] = spellings
+            for name in spellings:
+                if name != winner:
+                    best[name], reasons[name] = winner, _reason(name, winner)
+    totals = {winner: sum(counts[name] for name in group) for winner, group in members.items()}
+    for slip in slips({winner: _words(winner) for winner in totals}, totals):
+        for name in members[slip.name]:
+            best[name], reasons[name] = slip.right, slip.reason
+    found = [Proposal(name, best[name], counts[name], reasons[name]) for name in best]
+    return sorted(found, key=lambda one: (-one.rows, one.label))
 
 
 def apply(
-    column: pa.ChunkedArray | pa.Array, proposed: Iterable[Proposal]
-) -> pa.ChunkedArray | pa.Array:
-    """Return a column of labels, or of lists of labels, with the proposals carried out.
-
-    Labels of one row that have become the same are kept once.
-
-    Args:
-        column: Strings or lists of strings; the type stays.
-        proposed: What to replace.
-    """
+    column: pa.Array | pa.ChunkedArray, proposals: Sequence[Proposal]
+) -> pa.Array | pa.ChunkedArray:
+    """Return a column with the suggested spellings, in lists too; other types stay as they are."""
     import pyarrow as pa
 
-    changes = {proposal.label: proposal.suggested for proposal in proposed}
-    if not changes:
-        return column
     if isinstance(column, pa.ChunkedArray):
-        return pa.chunked_array([_applied(chunk, changes) for chunk in column.chunks], column.type)
-    return _applied(column, changes)
+        chunks = [apply(chunk, proposals) for chunk in column.chunks]
+        return pa.chunked_array(chunks, column.type)
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _in_lists(column, proposals)
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not proposals or not (pa.types.is_string(values) or pa.types.is_large_string(values)):
+        return column
+    import pyarrow.compute as pc
+
+    plain = column.cast(values)
+    known = pa.array([one.label for one in proposals], values)
+    new = pa.array([one.suggested for one in proposals], values)
+    return pc.coalesce(new.take(pc.index_in(plain, value_set=known)), plain).cast(kind)
 
 
-def _applied(column: pa.Array, changes: Mapping[str, str]) -> pa.Array:
+def _in_lists(column: Any, proposals: Sequence[Proposal]) -> Any:
+    """Return lists of labels with the suggested spellings; a doubled label stays doubled."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    if pa.types.is_dictionary(column.type):
-        return _applied(column.cast(column.type.value_type), changes).cast(column.type)
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        lists = [
-            row and list(dict.fromkeys(changes.get(label, label) for label in row))
-            for row in column.to_pylist()
-        ]
-        return pa.array(lists, column.type)
-    encoded = column.dictionary_encode()
-    names = [changes.get(name, name) for name in encoded.dictionary.to_pylist()]
-    return pa.array(names, column.type).take(encoded.indices)
+    large = pa.types.is_large_list(column.type)
+    lengths = pc.fill_null(pc.list_value_length(column), 0)
+    ends = pc.cumulative_sum(lengths).cast(pa.int64() if large else pa.int32())
+    offsets = pa.concat_arrays([pa.array([0], ends.type), ends])
+    build = pa.LargeListArray if large else pa.ListArray
+    flat = apply(column.flatten(), proposals)
+    return build.from_arrays(offsets, flat, type=column.type, mask=column.is_null())
 
 
-def _is_alphabet(counts: Mapping[str, int]) -> bool:
-    """Tell whether the classes are letters, large and small, as in sets of handwriting."""
-    single = {label for label in counts if len(label) == 1 and label.isalpha()}
-    return sum(label.lower() in single for label in single if label.isupper()) >= LETTER_CLASSES
+def _key(name: str) -> str:
+    """Return what is left of a name without case, blanks, separators and Unicode variants."""
+    if not any(character.isalpha() for character in name):
+        return _unicode(name).strip()
+    return "".join(_words(name))
 
 
-def _key(label: str, *, keep_case: bool) -> str:
-    """Return what stays of a label when case, blanks, joints and Unicode form are let go.
+def _words(name: str) -> list[str]:
+    """Return the words of a name in lower case; signs and what separates two numbers stay.
 
-    A point or dash between digits, a sign before a number and one after a letter carry meaning
-    (`1.5`, `-1`, `A-`) and stay.
+    >>> _words("Top-Up (limits)?"), _words("release_1.2"), _words("A-"), _words("class -1")
+    (['top', 'up', 'limits'], ['release', '1.2'], ['a-'], ['class', '-1'])
     """
-    text = _plain(label)
-    if not keep_case:
-        text = unicodedata.normalize("NFKC", text.casefold())
-    text = re.sub(r"\s*&\s*", " and ", text) if re.search(r"\w\s*&\s*\w", text) else text
-    text = re.sub(r"[’‘`´]", "'", text).strip("_ \t\"'.,;:!")
-    text = re.sub(r"(?<=\d)[\s_]+(?=\d)", "_", text)
-    text = re.sub(r"(?<=[^\W\d_])[\s_\-‐‑–—./']+(?=\w)", "", text)
-    text = re.sub(r"(?<=\d)[\s_\-‐‑–—/]+(?=[^\W\d_])", "", text)
-    return text or unicodedata.normalize("NFC", label)
+    plain = _unicode(name).strip().lower()
+    short = sum(map(str.isalpha, plain)) <= SIGNED
+
+    def boundary(match: re.Match[str]) -> str:
+        run = match[0]
+        left, right = plain[: match.start()][-1:], plain[match.end() :][:1]
+        if left.isdecimal() and right.isdecimal():
+            return run.strip() or " "
+        if run[-1] == "-" and right.isdecimal() and (not left or len(run) > 1):
+            return "\0-"
+        if run == "-" and short and not (left and right):
+            return "-"
+        return run if run == "." and not left else "\0"
+
+    return [word for word in SEPARATORS.sub(boundary, plain).split("\0") if word]
 
 
-def _plain(label: str) -> str:
-    """Return a label in compatibility form, without invisible characters, blanks made single."""
-    text = unicodedata.normalize("NFKC", label)
-    text = "".join(sign for sign in text if unicodedata.category(sign) != "Cf") or text
-    return " ".join(text.split())
+def _unicode(name: str) -> str:
+    """Return a name with composed letters, plain dashes and quotes, and nothing invisible.
+
+    Superscripts and enclosed numbers stay what they are: they are numbers of their own.
+    """
+    kept = (one if one.isnumeric() and not one.isdecimal() else _compatible(one) for one in name)
+    return unicodedata.normalize("NFC", "".join(kept))
 
 
-def _reason(label: str, suggested: str) -> str:
-    one, other = (unicodedata.normalize("NFKC", text) for text in (label, suggested))
-    if one == other:
-        return "unicode form"
-    one, other = _plain(one), _plain(other)
-    if one == other:
-        return "blanks"
-    if one.casefold() == other.casefold():
-        return "case"
-    return "punctuation"
+def _compatible(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cf" or character == "\ufe0f":
+        return ""
+    return "-" if category == "Pd" else unicodedata.normalize("NFKC", character)
 
 
-def _words(label: str) -> tuple[str, ...]:
-    """Return the words of a label, in lower case; camel case counts as several."""
-    text = re.sub(r"(?<=[a-zà-ÿ])(?=[A-ZÀ-Þ])", " ", unicodedata.normalize("NFKC", label))
-    return tuple(re.findall(r"[^\W_]+", text.casefold()))
+def _same_words(group: Sequence[str], counts: Mapping[str, int]) -> Iterator[list[str]]:
+    """Part names of the same letters that fall into words differently: no_table, not_able."""
+    by_words: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in group:
+        by_words[tuple(_words(name))].append(name)
+    parts = sorted(
+        by_words, key=lambda words: (-sum(counts[one] for one in by_words[words]), words)
+    )
+    together = [by_words.pop(words) for words in parts if len(words) < 2]
+    apart = [by_words[words] for words in parts if words in by_words]
+    # One word goes with the most frequent of the others: LostCard is lost_card.
+    joined = [name for names in together for name in names]
+    yield joined + (apart[0] if apart else [])
+    yield from apart[1:]
 
 
-def _near_spellings(words: Mapping[str, Sequence[str]], rows: Mapping[str, int]) -> dict[str, str]:
-    """Return what each rare label is a near spelling of, by their keys."""
-    if len(words) > MOST_NAMES:
-        return {}
-    used_by = Counter(word for name in words.values() for word in set(name))
-    long = [key for key, name in words.items() if any(len(word) >= LONG_WORD for word in name)]
-    long.sort(key=lambda key: (-rows[key], key))
-    found: dict[str, str] = {}
-    for rare, candidates in _alike(long):
-        for frequent in candidates:
-            if rows[rare] * RARITY > rows[frequent] or frequent in found:
-                continue
-            if _is_typo(words[rare], words[frequent], used_by, rows[rare]):
-                found[rare] = frequent
-                break
-    return found
+def _plainness(name: str) -> tuple[int, int, int]:
+    """Return how much is odd about a spelling: of two as frequent, the plain one is proposed."""
+    return len(name) - len(name.strip()), name != _unicode(name), -sum(map(str.islower, name))
 
 
-def _alike(keys: Sequence[str]) -> Iterable[tuple[str, list[str]]]:
-    """Yield each key with those before it that are at most two edits away, nearest first."""
-    import numpy as np
-    from rapidfuzz.distance import OSA
-    from rapidfuzz.process import cdist
-
-    for start in range(0, len(keys), 512):
-        rare, before = keys[start : start + 512], keys[: start + 512]
-        edits = cdist(rare, before, scorer=OSA.distance, score_cutoff=2, dtype=np.uint8)
-        for place, row in enumerate(edits):
-            close = np.flatnonzero(row[: start + place] <= 2)
-            if len(close):
-                nearest = close[np.argsort(row[close], kind="stable")]
-                yield rare[place], [before[other] for other in nearest.tolist()]
+LAYERS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("Unicode form", _unicode),
+    ("case", str.lower),
+    ("blanks", lambda name: "".join(name.split())),
+    ("punctuation", lambda name: re.sub(r"(?! )[\W_]", "", name)),
+)
 
 
-def _is_typo(
-    rare: Sequence[str], frequent: Sequence[str], used_by: Mapping[str, int], rows: int
-) -> bool:
-    """Tell whether every word is the other's or a slip of it."""
-    if len(rare) != len(frequent):
-        return False
-    pairs = [(one, other) for one, other in zip(rare, frequent, strict=True) if one != other]
-    # What another label uses too is a word of its own: `card` and `cash`.
-    return all(used_by[one] == 1 and _is_slip(one, other, rows) for one, other in pairs)
-
-
-def _is_slip(one: str, other: str, rows: int) -> bool:
-    from rapidfuzz.distance import OSA
-
-    short, long = sorted((one, other), key=len)
-    if one[0] != other[0] or len(short) < LONG_WORD - 1 or len(long) < LONG_WORD:
-        return False
-    if [sign for sign in one if sign.isdigit()] != [sign for sign in other if sign.isdigit()]:
-        return False
-    if long in (short + "s", short + "es", short + "n", short + "y", short + "ed", short + "d"):
-        return False
-    for left, right in OPPOSITES:
-        swapped = {left + word[len(right) :] for word in (one, other) if word.startswith(right)}
-        if swapped & {one, other}:
-            return False
-    edits = OSA.distance(one, other)
-    return edits == 1 or (edits == 2 and len(short) >= VERY_LONG_WORD and rows <= 2)
+def _reason(name: str, other: str) -> str:
+    """Return the fewest kinds of difference that explain two spellings of the same name."""
+    for size in range(1, len(LAYERS) + 1):
+        for layers in combinations(LAYERS, size):
+            left, right = name, other
+            for _, layer in layers:
+                left, right = layer(left), layer(right)
+            if left == right:
+                return ", ".join(kind for kind, _ in layers)
+    return "blanks, punctuation"
