@@ -82,6 +82,8 @@ class DataConfig:
     """Several sources instead of `path`: name → {path, weight, columns, format, …}."""
     columns: dict[str, str] = field(default_factory=dict)
     """Canonical column: source column, nested field (``a.b``) or template (``{title} {body}``)."""
+    fill: dict[str, str] = field(default_factory=dict)
+    """Canonical column: what stands in for a missing or blank value, instead of `on_invalid`."""
     slices: list[str] = field(default_factory=list)
     """Columns by whose values the test is broken down in the report."""
     keep: list[str] = field(default_factory=list)

@@ -15,12 +15,14 @@ from finetune.data.kinds import (
     Messages,
     Score,
     Tags,
+    Text,
     Tokens,
 )
 from finetune.data.problems import Problems, rows
 from finetune.data.sources import UNCUT, Source
 from finetune.data.spool import filtered
 from finetune.data.work import GROUP, TIME
+from finetune.errors import ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +33,7 @@ def canonicalise(
     kinds: Mapping[str, Kind],
     *,
     said: Mapping[str, str],
+    fill: Mapping[str, str],
     keep: Sequence[str],
     working: Mapping[str, str],
     problems: Problems,
@@ -42,6 +45,7 @@ def canonicalise(
         found: The sources by split.
         kinds: The task's canonical columns.
         said: Canonical column → source, by the user.
+        fill: Canonical column → what stands in for a missing or blank value.
         keep: Further columns to carry along.
         working: `GROUP` or `TIME` → the column whose values decide how rows are cut.
         problems: Where rows in trouble go.
@@ -69,6 +73,15 @@ def canonicalise(
         origins = origins or mapping.sources
         _say(messages, mapping.messages)
         picked = columns.pick(source.table, mapping, kinds)
+        for name, value in fill.items():
+            if name not in picked or not isinstance(kinds[name], Text | Label):
+                raise ConfigError(
+                    f"`data.fill.{name}` names no column of texts or labels that is there.",
+                    fix=f"Columns are {', '.join(f'`{column}`' for column in picked)}.",
+                )
+            picked[name], count = values.filled(picked[name], value)
+            if count:
+                _say(messages, [f"`{name}` was filled in {rows(count)} (data.fill)."])
         tables[split] = _table(
             source,
             ids[split],

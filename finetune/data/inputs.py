@@ -54,7 +54,7 @@ def read_inputs(
         if not is_target(name, kinds) or source in there
     }
     tables, _ = canonicalise(
-        found, wanted, said=said, keep=(), working={}, problems=problems, messages=[]
+        found, wanted, said=said, fill={}, keep=(), working={}, problems=problems, messages=[]
     )
     parts: list[Any] = []
     for split, table in tables.items():

@@ -59,6 +59,7 @@ def prepare(
     rows: Any = None,
     reading: Mapping[str, Any] | None = None,
     columns: Mapping[str, str] | None = None,
+    fill: Mapping[str, str] | None = None,
     keep: Sequence[str] = (),
     on_invalid: OnInvalid = "error",
     clean: Mapping[str, Mapping[str, Any]] | None = None,
@@ -80,6 +81,7 @@ def prepare(
         rows: Rows from Python, instead of any path: an iterable of dictionaries, or one per split.
         reading: How to read: fields of `sources.Reading`, such as format and encoding.
         columns: Canonical column → source column, nested field or template.
+        fill: Canonical column → what stands in for a missing or blank value.
         keep: Further columns to carry along.
         on_invalid: Whether rows that cannot be used are an error or set aside.
         clean: Step → its options, such as ``{"html": {"action": "repair"}}``; steps that are not
@@ -125,6 +127,7 @@ def prepare(
         found,
         kinds,
         said=said,
+        fill=fill or {},
         keep=keep,
         working={name: column for name, column in working.items() if column},
         problems=problems,

@@ -52,6 +52,24 @@ def text_values(column: Any, name: str, *, required: bool = True) -> Checked:
     return pa.chunked_array([pa.array(values, pa.string())]), wrong, []
 
 
+def filled(column: Any, value: str) -> tuple[Any, int]:
+    """Return a column with a value where there is none or a blank one, and in how many rows."""
+    import pyarrow as pa
+
+    listed = column if isinstance(column, list) else column.to_pylist()
+    lacking = [
+        item is None
+        or (isinstance(item, float) and math.isnan(item))
+        or (isinstance(item, str) and not item.strip())
+        for item in listed
+    ]
+    if not any(lacking):
+        return column, 0
+    made = [value if lacks else item for item, lacks in zip(listed, lacking, strict=True)]
+    texts = all(isinstance(item, str) for item in made)
+    return (pa.chunked_array([pa.array(made, pa.string())]) if texts else made), sum(lacking)
+
+
 def _where(column: Any, blank: Any) -> dict[int, str]:
     import numpy as np
 

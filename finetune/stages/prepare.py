@@ -94,6 +94,7 @@ def settings_of(config: RunConfig, rows: Any) -> dict[str, Any]:
         "rows": rows,
         "reading": {key: getattr(data, key) or None for key in READING},
         "columns": data.columns,
+        "fill": data.fill,
         "keep": tuple(dict.fromkeys([*data.slices, *data.keep])),
         "on_invalid": data.on_invalid,
         "clean": clean,

@@ -384,3 +384,12 @@ def test_labels_that_train_lacks_may_be_kept_in_the_test_and_are_told_apart():
     assert "newer" in prepared.splits["test"]["label"]
     assert "new" not in prepared.splits["validation"]["label"]
     assert prepared.quarantine[0]["before"] == {"text": "v", "label": "new"}
+
+
+def test_missing_values_may_be_filled_instead_of_refused():
+    rows = [*labelled(20), {"text": "no label", "label": None}]
+    prepared = run(rows, fill={"label": "other"})
+    assert prepared.audit["classes"]["other"] == 1
+    assert any("filled in 1 row" in text for text in prepared.audit["messages"])
+    with pytest.raises(ConfigError, match=r"data\.fill\.lable"):
+        run(rows, fill={"lable": "x"})

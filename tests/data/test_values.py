@@ -1,10 +1,11 @@
 """Values that cannot be used are found, and told apart from those that only look odd."""
 
+import pyarrow as pa
 import pytest
 
 from finetune.data.columns import column_of
 from finetune.data.tables import table_of_rows
-from finetune.data.values import label_values, text_values
+from finetune.data.values import filled, label_values, text_values
 from finetune.errors import DataError
 
 
@@ -95,3 +96,12 @@ def test_labels_that_name_no_class_are_refused(values):
 def test_a_missing_or_blank_label_is_found():
     _, wrong, _ = label_values(column("a", None, " ", "a"), "label", ids(4))
     assert wrong == {1: "is missing", 2: "is empty"}
+
+
+def test_missing_and_blank_values_are_filled_and_counted():
+    column, count = filled(pa.chunked_array([["a", None, " ", "b"]]), "unknown")
+    assert column.to_pylist() == ["a", "unknown", "unknown", "b"]
+    assert count == 2
+    assert filled([1.5, float("nan")], "x") == ([1.5, "x"], 1)
+    whole = pa.chunked_array([["a"]])
+    assert filled(whole, "x") == (whole, 0)
