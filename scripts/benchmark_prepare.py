@@ -11,6 +11,7 @@ and the report.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import random
@@ -33,7 +34,7 @@ def vocabulary(chance: random.Random) -> list[str]:
 def rows(count: int) -> list[tuple[str, str]]:
     chance = random.Random(count)
     words = vocabulary(chance)
-    weights = [1 / (rank + 5) for rank in range(WORDS)]
+    weights = list(itertools.accumulate(1 / (rank + 5) for rank in range(WORDS)))
     made: list[tuple[str, str]] = []
     while len(made) < count:
         kind = chance.random()
@@ -47,7 +48,7 @@ def rows(count: int) -> list[tuple[str, str]]:
             made.append((" ".join(parts), label))
             continue
         label = chance.randrange(CLASSES)
-        body = chance.choices(words, weights, k=chance.randint(5, 20))
+        body = chance.choices(words, cum_weights=weights, k=chance.randint(5, 20))
         body[0] = words[label * 7]  # so that there is something to learn
         text = " ".join(body).capitalize()
         if kind < 0.045:
