@@ -44,6 +44,7 @@ def test_a_compressed_file_holds_its_rows(write, suffix, content):
         (".zst", b"not compressed"),
         (".zst", zstandard.compress(CSV.encode())[:-5] + b"\0\0\0\0\0"),
     ],
+    ids=["gz cut", "gz none", "zst none", "zst spoilt"],
 )
 def test_a_damaged_file_is_refused(write, suffix, content):
     kind = "gzip" if suffix == ".gz" else "zstandard"
