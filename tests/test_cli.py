@@ -30,6 +30,7 @@ sys.stderr.write("\\n" + json.dumps([code, time.process_time(), heavy]))
 
 def python(*arguments, cwd, **kwargs):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody compiles everything at each start
     return subprocess.run(
         [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True,
         text=True, check=False, **kwargs,

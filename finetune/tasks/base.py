@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from finetune import metrics as metric_functions
 from finetune.data.kinds import Kind
 
 if TYPE_CHECKING:
@@ -86,13 +85,16 @@ class Task(ABC):
 
     def scorers(self, extra: Sequence[str] = ()) -> list[Metric]:
         """Return the metrics of this task and further ones by name."""
-        names = dict.fromkeys([*self.scored_by, *extra])
-        return [metric_functions.find(name) for name in names]
+        from finetune import metrics  # numpy, which a configuration error can do without
+
+        return [metrics.find(name) for name in dict.fromkeys([*self.scored_by, *extra])]
 
     @property
     def greater_is_better(self) -> bool:
         """Whether a larger primary metric is better."""
-        return metric_functions.find(self.primary).greater_is_better
+        from finetune import metrics
+
+        return metrics.find(self.primary).greater_is_better
 
     # -- data and model ------------------------------------------------------------------------
 
