@@ -102,6 +102,9 @@ def suspects(
         matrix = _words([str(inputs[row])[:MOST_CHARACTERS] for row in rows])
     parts = _folds([hashes[row] for row in rows], given, min(folds, len(rows)))
     chances = _out_of_fold(matrix, given, parts, len(classes), seed)
+    if (chances.argmax(1) == given).mean() <= np.bincount(given).max() / len(given):
+        # What knows no more than the most frequent label can suspect none.
+        return LabelErrors(rows=len(known), examined=len(rows), sampled=most < len(known))
     found = _rank(given, chances)
     others = chances.copy()
     others[np.arange(len(rows)), given] = -1

@@ -63,6 +63,8 @@ def recognise(schema: pa.Schema, said: Mapping[str, str], name: str) -> str:
     if fitting:
         # Columns that are called as we call them say more than names that may mean two things.
         return max(fitting, key=lambda shape: fitting[shape])
+    # Says which column it is, if one that is said is not there.
+    columns.resolve(schema, {key: Text(required=False) for key in said}, columns=said, name=name)
     if said:
         raise DataError(
             f"`data.columns` names {', '.join(f'`{key}`' for key in said)}, which together with "

@@ -188,3 +188,9 @@ def test_flipped_labels_of_real_texts_are_found(shared, name, precision, recall,
     figures = measured(texts, labels)
     assert time.process_time() - begin < 20
     assert all(np.array(figures) >= (precision, recall, first)), figures
+
+
+def test_a_model_that_learnt_nothing_suspects_nothing():
+    texts = ["the same words"] * 9 + ["other words"] * 9
+    found = suspects(texts, list("abc" * 6), [str(number) for number in range(18)], seed=0)
+    assert found.suspects == []

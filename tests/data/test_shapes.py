@@ -48,9 +48,15 @@ def test_what_is_said_decides_among_shapes():
 
 
 def test_columns_that_fit_no_shape_are_refused():
-    schema = pa.table({"body": ["a"]}).schema
+    schema = pa.table({"body": ["a"], "sound": ["b"]}).schema
     with pytest.raises(DataError, match="make no shape"):
-        recognise(schema, {"context": "body"}, "rows")
+        recognise(schema, {"context": "body", "audio": "sound"}, "rows")
+
+
+def test_a_column_that_is_said_and_not_there_is_named():
+    schema = pa.table({"body": ["a"], "queue": ["b"]}).schema
+    with pytest.raises(DataError, match=r"`bodi`.*did you mean `body`"):
+        recognise(schema, {"text": "bodi"}, "rows")
 
 
 def test_a_table_keeps_every_column_and_gives_way_with_its_id():
