@@ -191,6 +191,8 @@ def test_flipped_labels_of_real_texts_are_found(shared, name, precision, recall,
 
 
 def test_a_model_that_learnt_nothing_suspects_nothing():
-    texts = ["the same words"] * 9 + ["other words"] * 9
-    found = suspects(texts, list("abc" * 6), [str(number) for number in range(18)], seed=0)
+    texts = [f"message {number} about topic {number % 3}" for number in range(40)]
+    labels = ["ab"[number % 2] for number in range(40)]
+    found = suspects(texts, labels, [str(number) for number in range(40)], seed=42)
+    assert found.examined == 40
     assert found.suspects == []
