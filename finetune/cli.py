@@ -115,10 +115,12 @@ def dispatch(arguments: list[str]) -> None:
         from finetune.config import hints
 
         raise hints.unknown_verb(verb, VERBS)
-    if sweep:
+    if sweep or (verb == "run" and any(word.startswith("hydra/launcher=") for word in rest)):
         if verb != "run":
             raise ConfigError(f"`-m` sweeps runs, not `{verb}`.")
-        run_many(rest)
+        from finetune.stages.sweep import run_many
+
+        run_many(rest, check=compose)
         return
     actions: dict[str, Callable[[Sequence[str]], None]] = {
         "run": run, "show": show, "list": list_, "prepare": prepare, "evaluate": evaluate,
@@ -160,34 +162,6 @@ def run(arguments: Sequence[str]) -> None:
     from finetune.stages.job import run_job
 
     run_job(config, command=["python", "-m", "finetune", *arguments])
-
-
-def run_many(arguments: Sequence[str]) -> None:
-    """Run one job per combination of swept values, each in a process of its own; all are tried."""
-    import subprocess
-
-    from finetune.config.sweep import combinations
-
-    jobs = combinations(arguments)
-    for job in jobs:
-        compose(job)  # every mistake before the first run
-    failed = []
-    for number, job in enumerate(jobs, 1):
-        sys.stderr.write(f"\n[{number}/{len(jobs)}] {' '.join(job)}\n")
-        code = subprocess.run([sys.executable, "-m", "finetune", *job], check=False).returncode
-        if code in (130, -signal.SIGINT):
-            raise KeyboardInterrupt
-        if code:
-            failed.append((code, job))
-    if failed:
-        error = FinetuneError(
-            [
-                f"{len(failed)} of {len(jobs)} runs failed:",
-                *(f"exit {code}: {' '.join(job)}" for code, job in failed),
-            ]
-        )
-        error.exit_code = failed[0][0]
-        raise error
 
 
 def prepare(arguments: Sequence[str]) -> None:
