@@ -34,8 +34,13 @@ EXPLAINED = {
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into StorageError with what to do."""
+def explained(path: Path, *, needed: int | None = None) -> Iterator[None]:
+    """Turn the operating system's refusals into StorageError with what to do.
+
+    Args:
+        path: What is written, for the message.
+        needed: Its bytes, where they are known.
+    """
     try:
         yield
     except Exception as error:
@@ -43,7 +48,7 @@ def explained(path: Path) -> Iterator[None]:
         if code not in EXPLAINED:
             raise
         raise StorageError(
-            f"Cannot write `{path}`: {EXPLAINED[code]}{free_space(path, code)}.",
+            f"Cannot write `{path}`: {EXPLAINED[code]}{free_space(path, code, needed)}.",
             fix=FULL if code in (errno.ENOSPC, errno.EDQUOT) else ELSEWHERE,
             where=str(path),
         ) from error
@@ -61,36 +66,79 @@ def errno_of(error: Exception) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def free_space(path: Path, code: int | None) -> str:
-    """Return how many bytes are free, when a write failed for want of space."""
+def free_space(path: Path, code: int | None, needed: int | None = None) -> str:
+    """Return how many bytes are needed and free, when a write failed for want of space."""
     if code not in (errno.ENOSPC, errno.EDQUOT):
         return ""
     parent = next((folder for folder in path.parents if folder.exists()), Path("/"))
-    return f" ({shutil.disk_usage(parent).free:,} bytes free)"
+    wanted = "" if needed is None else f"{needed:,} bytes needed, "
+    return f" ({wanted}{shutil.disk_usage(parent).free:,} bytes free)"
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, sync it, and move it into place.
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder of ours in which a symbolic link stands: writing would go where it points.
+
+    The folder itself may be a link, for that is how a run is kept on another disk.
+
+    Raises:
+        StorageError: Naming the first link.
+    """
+    with explained(folder):
+        for place, folders, files in os.walk(folder):
+            for name in sorted([*folders, *files]):
+                if (entry := Path(place, name)).is_symlink():
+                    raise StorageError(
+                        f"`{entry}` is a symbolic link, which is not followed.",
+                        fix="Remove it if you don't know it, or put what it points to in its "
+                        "place.",
+                        where=str(entry),
+                    )
+
+
+@contextlib.contextmanager
+def temporary_file(target: Path, *, needed: int | None = None) -> Iterator[Path]:
+    """Yield a new, empty file beside the target that takes its place, synced, if all goes well.
+
+    It is to be written in place. Nobody else can have put it there, and no link is followed.
+
+    Args:
+        target: The file to be.
+        needed: Its bytes, where they are known.
 
     Raises:
         StorageError: The disk is full, read-only, or not permitted; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    with explained(target, needed=needed):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = create(temporary)
         try:
-            descriptor = os.open(
-                temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644
-            )
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            yield temporary
+            # The descriptor is as old as the file: it is told of every write that failed. A sync
+            # that fails is never tried again, for the system may have dropped the bytes by then
+            # and would report success (what PostgreSQL met in 2018).
+            os.fsync(descriptor)
+            temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        finally:
+            os.close(descriptor)
+        sync_folder(target.parent)
+
+
+def create(file: Path) -> int:
+    """Open an empty file that was not there; a leftover of ours is removed, a link refused."""
+    if file.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(file))
+    file.unlink(missing_ok=True)
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file; see `temporary_file`."""
+    with temporary_file(path, needed=len(content)) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -159,7 +207,7 @@ def sync_tree(folder: Path) -> None:
     """Make every file below a folder durable, whoever wrote it."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 os.fsync(descriptor)
             finally:
@@ -185,14 +233,23 @@ def remove_tree(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
-    """Yield a fresh folder that takes the target's place, synced, when the block ends well."""
+def staged_folder(target: Path, *, needed: int | None = None) -> Iterator[Path]:
+    """Yield a fresh folder that takes the target's place, synced, when the block ends well.
+
+    Nobody else may look into it before that; a link in its place is removed, never followed.
+
+    Args:
+        target: The folder to be.
+        needed: Its bytes, where they are known.
+    """
     staging = target.with_name(f".{target.name}.tmp")
-    with explained(target):
+    with explained(target, needed=needed):
         remove_tree(staging)
-        staging.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir(mode=0o700)
         try:
             yield staging
+            staging.chmod(0o777 & ~current_umask())
             sync_tree(staging)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
@@ -200,3 +257,10 @@ def staged_folder(target: Path) -> Iterator[Path]:
         remove_tree(target)
         staging.replace(target)
         sync_folder(target.parent)
+
+
+def current_umask() -> int:
+    """Return the mask of this process; the system tells it only by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -217,3 +217,98 @@ def test_removing_a_link_leaves_what_it_points_to(tmp_path):
 def test_the_hash_is_that_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert storage.sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+def test_a_sync_that_failed_is_not_tried_again(tmp_path, monkeypatch):
+    synced = []
+
+    def fail(descriptor):
+        synced.append(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="input/output error"):
+        storage.write_text(tmp_path / "a", "x")
+    assert len(synced) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_and_folder_are_synced_in_this_order(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, Path.replace
+
+    def noted(descriptor):
+        done.append("folder" if Path(f"/proc/self/fd/{descriptor}").is_dir() else "file")
+        fsync(descriptor)
+
+    def moved(self, target):
+        done.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(Path, "replace", moved)
+    storage.write_text(tmp_path / "a", "x")
+    assert done == ["file", "rename", "folder"]
+
+
+def test_needed_and_free_bytes_stand_in_the_message_of_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
+    with pytest.raises(StorageError, match=r"\(12,345 bytes needed, [\d,]+ bytes free\)"):
+        storage.write_text(tmp_path / "a", "x" * 12_345)
+
+
+def test_a_temporary_file_is_new_even_after_a_crash_and_with_the_usual_rights(tmp_path):
+    target = tmp_path / "a.parquet"
+    left = tmp_path / f".a.parquet.{os.getpid()}.tmp"
+    left.write_text("left by a crash, and longer than what follows", "utf-8")
+    left.chmod(0o666)
+    with storage.temporary_file(target) as file:
+        assert file == left
+        assert file.read_bytes() == b""
+        file.write_text("new", "utf-8")
+    assert target.read_text("utf-8") == "new"
+    assert target.stat().st_mode & 0o777 == 0o644 & ~storage.current_umask()
+
+
+def test_a_temporary_file_that_appears_in_the_last_moment_is_not_used(tmp_path, monkeypatch):
+    unlink = Path.unlink
+
+    def planted(self, missing_ok=False):
+        unlink(self, missing_ok=missing_ok)
+        self.touch()
+
+    monkeypatch.setattr(Path, "unlink", planted)
+    with pytest.raises(StorageError), storage.temporary_file(tmp_path / "a"):
+        pytest.fail("was opened")
+
+
+def test_a_folder_in_the_making_is_ours_alone_and_then_as_open_as_any(tmp_path):
+    with storage.staged_folder(tmp_path / "merged") as staging:
+        assert staging.stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "merged").stat().st_mode & 0o777 == 0o777 & ~storage.current_umask()
+
+
+def test_a_link_planted_where_a_folder_is_made_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "precious").touch()
+    for name in (".merged.tmp", "merged"):
+        (tmp_path / name).symlink_to(victim)
+    with storage.staged_folder(tmp_path / "merged") as staging:
+        (staging / "a").touch()
+    assert [entry.name for entry in victim.iterdir()] == ["precious"]
+    assert not (tmp_path / "merged").is_symlink()
+
+
+def test_a_link_anywhere_in_a_folder_of_ours_is_refused_and_named(tmp_path):
+    run, victim = tmp_path / "run", tmp_path / "victim"
+    (run / "logs").mkdir(parents=True)
+    victim.mkdir()
+    storage.refuse_links(run)
+    (tmp_path / "kept elsewhere").symlink_to(run)
+    storage.refuse_links(tmp_path / "kept elsewhere")
+    for link, target in (("checkpoints", victim), ("logs/metrics.jsonl", "none")):
+        (run / link).symlink_to(target)
+        with pytest.raises(StorageError, match=f"{link}` is a symbolic link") as caught:
+            storage.refuse_links(run)
+        assert caught.value.fix
+        (run / link).unlink()
