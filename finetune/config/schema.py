@@ -248,6 +248,8 @@ class RunFolderConfig:
     """Parent of the run folder."""
     overwrite: bool = False
     """Delete an existing run of the same name first."""
+    allow_changes: list[str] = field(default_factory=list)
+    """Keys, `data` or `model`: what may have changed since an unfinished run, this once."""
 
 
 @dataclass
