@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.errors import ArtefactError, ConfigError
+from finetune.models import trust
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +66,7 @@ def load(
     """Load a checkpoint as the given Auto class.
 
     Args:
-        folder: A folder that `trust.check` has passed.
+        folder: A model folder; it is checked once more, for it may have changed since.
         auto_class: Which head, such as ``AutoModelForSequenceClassification``.
         options: Type, device, quantisation, dropout.
         config_changes: Attributes of the configuration to set, such as ``id2label``.
@@ -80,6 +81,7 @@ def load(
     """
     import torch
 
+    trust.check(folder)
     config = read_config(folder, dropout=options.dropout, changes=config_changes or {})
     arguments: dict[str, Any] = {
         "config": config,
@@ -113,6 +115,7 @@ def read_config(
     """Read a model's configuration, with every dropout and the given attributes set."""
     from transformers import AutoConfig
 
+    trust.check_options(folder)
     try:
         config = AutoConfig.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.errors import ArtefactError, NumericsError
+from finetune.models import trust
+from finetune.runs import storage
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,16 +24,10 @@ def with_adapter(model: nn.Module, folder: Path) -> nn.Module:
     """
     from peft import PeftModel
     from peft.utils import get_peft_model_state_dict
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        saved = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise ArtefactError(
-            f"`{folder / WEIGHTS}` cannot be read: {' '.join(str(error).split())[:200]}",
-            fix="Take the adapter from another checkpoint, or train again.",
-        ) from error
+    trust.check_adapter(folder, WEIGHTS)
+    saved = load_file(folder / WEIGHTS)
     broken = [name for name, tensor in saved.items() if not bool(tensor.isfinite().all())]
     if broken:
         raise NumericsError(
@@ -42,7 +37,7 @@ def with_adapter(model: nn.Module, folder: Path) -> nn.Module:
         )
     try:
         wrapped = PeftModel.from_pretrained(model, str(folder))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ArtefactError(
             f"The adapter in `{folder}` does not fit this base: "
             f"{' '.join(str(error).split())[:300]}",
@@ -118,10 +113,10 @@ def publish_adapter(checkpoint: Path, target: Path, *, base: str, revision: str 
     for name in (WEIGHTS, "adapter_config.json"):
         shutil.copyfile(checkpoint / name, target / name)
     file = target / "adapter_config.json"
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = storage.read_json(file)
     for key, value in config.items():
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             config[key] = sorted(value)  # PEFT keeps sets, whose order changes from run to run
     named = Path(base).name if Path(base).expanduser().is_absolute() else base
     config |= {"base_model_name_or_path": named, "revision": revision, "inference_mode": True}
-    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    storage.write_json(file, dict(sorted(config.items())))

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import ArtefactError, ConfigError
+from finetune.models import trust
+from finetune.models.load import read_config
 
 UNLIMITED = 10**9
 """Above this, `model_max_length` means that the tokenizer does not know one."""
@@ -66,25 +68,38 @@ def load_processor(folder: Path, part: str, *, special_tokens_in_text: bool = Tr
 
 
 def _load(auto_class: Any, folder: Path, kind: str) -> Any:
+    trust.check_options(folder)
     try:
         loaded = auto_class.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
+        vocabulary = _tokenizer_of(loaded).get_vocab()
+        special = len(_tokenizer_of(loaded).added_tokens_decoder)
+    except MemoryError:
+        raise
+    except Exception as error:  # tokenizers and sentencepiece have no class of their own for it
         raise ArtefactError(
             f"`{folder}` has no {kind} that loads: {' '.join(str(error).split())[:300]}",
             fix=f"Put the {kind} files that the base model was published with beside its weights.",
             where=str(folder),
         ) from error
-    tokenizer = getattr(loaded, "tokenizer", loaded)
-    if len(tokenizer) - len(tokenizer.added_tokens_decoder) <= 1:
+    if len(vocabulary) - special <= 1:
         # transformers makes a tokenizer of special tokens alone where the files are missing
         raise ArtefactError(
             f"`{folder}` has no tokenizer: what loads knows no word.",
             fix="Put the tokenizer files that the base was published with beside its weights.",
             where=str(folder),
         )
+    known = (folder / "config.json").is_file()
+    rows = getattr(read_config(folder).get_text_config(), "vocab_size", None) if known else None
+    if isinstance(rows, int):
+        trust.check_tokenizer_fits(max(vocabulary.values()) + 1, rows)
     return loaded
+
+
+def _tokenizer_of(loaded: Any) -> Any:
+    """Return the tokenizer of a processor; a tokenizer is its own."""
+    return getattr(loaded, "tokenizer", loaded)
 
 
 def token_limit(tokenizer: Any, config: Any = None) -> int | None:

@@ -40,7 +40,6 @@ def resolve(
     sha256: str | Mapping[str, str] | None = None,
     license: str | None = None,
     offline: bool = False,
-    trust_remote_code: bool = False,
 ) -> BaseModel:
     """Find a base model, refuse it when it isn't safe to open, and hash its files.
 
@@ -55,24 +54,24 @@ def resolve(
         sha256: Expected hash of ``model.safetensors``, or of each named file.
         license: Licence, when it is known better than the model card says.
         offline: Make no network call. ``HF_HUB_OFFLINE`` asks for the same.
-        trust_remote_code: Accept code in the folder; only with a commit as `revision`.
 
     Raises:
         ConfigError: The name is no folder, package or hub id.
-        ArtefactError: The files are unsafe, broken, or not the expected ones.
+        ArtefactError: The files are unsafe, broken, not finite, or not the expected ones.
         HubError: The hub can't be reached, doesn't have it, or doesn't let us have it.
         StorageError: The disk is full or can't be written.
     """
     folder, commit = _locate(name_or_path, revision, mirror, offline)
     try:
-        trust.check(folder, trust_remote_code=trust_remote_code, commit=commit)
+        trust.check(folder)
         hashes = hash_files(folder)
+        _compare(name_or_path, folder, hashes, sha256)
+        trust.check_finite(folder)
     except OSError as error:
         raise ArtefactError(
             f"`{error.filename or folder}` cannot be read: {error.strerror}.",
             fix="Check that you may read the folder, or get the model again.",
         ) from error
-    _compare(name_or_path, folder, hashes, sha256)
     return BaseModel(
         name_or_path=name_or_path,
         revision=commit,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-import json
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from finetune.errors import ArtefactError
-from finetune.models import safetensors_header
+from finetune.models import safetensors_header, traps
 
 PICKLES = (
     "*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.pkl", "*.pickle", "*.joblib", "*.msgpack",
@@ -24,52 +21,74 @@ CONVERT = (
     "to lose: `AutoModel.from_pretrained(FOLDER).save_pretrained(NEW, safe_serialization=True)`."
 )
 
-MAX_CONFIG = 16_000_000
-"""Bytes of a configuration file; a label map of 100,000 names has about 5 MB."""
 
-ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
-"""Attention kernels that come with transformers; any other name may be a hub repository of code."""
-
-QUANTIZATION = ("bitsandbytes",)
-"""The ways of quantising a base that are installed; others load kernels from elsewhere."""
-
-OBJECTS = (
-    "config.json", "generation_config.json", "tokenizer_config.json", "preprocessor_config.json",
-    "processor_config.json", "adapter_config.json",
-)  # fmt: skip
-"""Files that hold options by name; others of a similar name may hold a list."""
-
-HARMLESS = ("_name_or_path", "_commit_hash", "_diffusers_version", "_class_name")
-"""Private keys that transformers itself wrote into configurations, and never acts on."""
-
-
-def check(folder: Path, *, trust_remote_code: bool = False, commit: str | None = None) -> None:
+def check(folder: Path) -> None:
     """Refuse a folder that isn't safe to load a model from.
 
     Nothing is executed or unpickled: names, links, JSON files and safetensors headers are read.
 
     Args:
         folder: A model in Hugging Face format.
-        trust_remote_code: Accept code that the configuration points to.
-        commit: The commit on the hub that this folder is, without which code is never accepted.
 
     Raises:
         ArtefactError: With what is wrong and where.
     """
-    if trust_remote_code and not re.fullmatch(r"[0-9a-f]{40}", commit or ""):
-        raise ArtefactError(
-            "`trust_remote_code` was asked for without a commit, so the code could change.",
-            fix="Set `model.revision` to the commit hash whose code you have read.",
-        )
-    _check_files(folder)
-    if not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
+    check_options(folder)
+    if not (folder / "config.json").is_file():
         raise ArtefactError(
             f"`{folder}` has no config.json, so it is no model folder.",
             fix="Give a folder with a model in Hugging Face format.",
         )
-    for path in _config_files(folder):
-        _check_config(path, _read_json(path), allow_code=trust_remote_code)
     _check_weights(folder)
+
+
+def check_options(folder: Path) -> None:
+    """Refuse a folder whose files lead elsewhere or whose options do; weights are not looked at.
+
+    Raises:
+        ArtefactError: With what is wrong and where.
+    """
+    _check_files(folder)
+    for path in _config_files(folder):
+        traps.check(path)
+
+
+def check_finite(folder: Path) -> None:
+    """Refuse a model in which a weight is NaN or infinite: nothing that is made of it is sound.
+
+    Raises:
+        ArtefactError: Naming the first such tensor.
+    """
+    if broken := safetensors_header.non_finite(folder):
+        raise ArtefactError(
+            f"`{folder}` has NaN or infinite weights in {len(broken)} tensors, such as "
+            f"`{broken[0][:80]}`.",
+            fix="Get the model again; if its publisher's own files are so, choose another one.",
+            where=str(folder),
+        )
+
+
+def check_adapter(folder: Path, weights: str) -> None:
+    """Refuse an adapter that is broken or whose options make a library import something.
+
+    Args:
+        folder: An adapter as PEFT saves it.
+        weights: The name of its safetensors file.
+
+    Raises:
+        ArtefactError: With what is wrong and where.
+    """
+    _check_files(folder)
+    path = folder / "adapter_config.json"
+    for needed in (path, folder / weights):
+        if not needed.is_file():
+            raise ArtefactError(
+                f"`{needed}` is missing.",
+                fix="Take the adapter from another checkpoint, or train again.",
+                where=str(needed),
+            )
+    safetensors_header.read_header(folder / weights)
+    traps.check_adapter(path)
 
 
 def has_weights(folder: Path) -> bool:
@@ -146,91 +165,6 @@ def _config_files(folder: Path) -> list[Path]:
         if entry.is_file()
         and (fnmatch.fnmatch(entry.name, "*config*.json") or entry.name == "modules.json")
     ]
-
-
-def _read_json(path: Path) -> Any:
-    if path.stat().st_size > MAX_CONFIG:
-        raise safetensors_header.broken(path, f"it has more than {MAX_CONFIG} bytes")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise safetensors_header.broken(path, f"it is not JSON ({str(error)[:80]})") from None
-
-
-def _check_config(path: Path, config: Any, *, allow_code: bool) -> None:
-    """Refuse the options that make a library run code or fetch something from elsewhere."""
-    if path.name == "modules.json":
-        modules = config if isinstance(config, list) else []
-        kinds = [str(item.get("type")) for item in modules if isinstance(item, dict)]
-        if any(not kind.startswith("sentence_transformers.") for kind in kinds) and not allow_code:
-            raise _runs_code(path, "a module that is not part of sentence-transformers")
-        return
-    if path.name in OBJECTS and not isinstance(config, dict):
-        raise safetensors_header.broken(path, "it is not a JSON object")
-    if path.name == "adapter_config.json":
-        raise _adapter(path, config)
-    for key, value in _pairs(config):
-        if key == "auto_map" and value and not allow_code:
-            raise _runs_code(path, "`auto_map`")
-        if key == "trust_remote_code" and value:
-            raise _trap(path, key, value, "Only you can trust code, not the model.")
-        if key.lstrip("_").startswith(("attn_implementation", "experts_implementation")):
-            _check_kernels(path, key, value)
-        elif key.startswith("_") and path.name == "config.json" and key not in HARMLESS:
-            if isinstance(value, str | list | dict):
-                raise _trap(path, key, value, "Remove the key: it is private to transformers.")
-        elif key == "quantization_config" and value:
-            method = value.get("quant_method") if isinstance(value, dict) else value
-            if method not in QUANTIZATION:
-                fix = "Choose the full-precision checkpoint; `strategy=qlora` quantises it."
-                raise _trap(path, key, method, fix)
-
-
-def _check_kernels(path: Path, key: str, value: Any) -> None:
-    """Refuse kernels by a name that isn't transformers' own, for the model or one of its parts."""
-    for name in value.values() if isinstance(value, dict) else [value]:
-        internal = key.endswith("_internal") and name is not None
-        if internal or not (name is None or isinstance(name, bool) or name in ATTENTION):
-            fix = "Remove the key, and choose the kernels with `model.attn_implementation`."
-            raise _trap(path, key, name, fix)
-
-
-def _adapter(path: Path, config: dict[str, Any]) -> ArtefactError:
-    """Return the refusal of an adapter: transformers would load the base that *it* names."""
-    base = config.get("base_model_name_or_path")
-    return ArtefactError(
-        f"`{path.parent}` holds a PEFT adapter of `{str(base)[:80]}`, not a base model.",
-        fix="Give the base model itself, or the merged model (`merged/` in a run folder).",
-        where=str(path),
-    )
-
-
-def _pairs(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every key and value in nested JSON; without recursion, which JSON can exhaust."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            yield from item.items()
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
-
-
-def _runs_code(path: Path, what: str) -> ArtefactError:
-    return ArtefactError(
-        f"`{path}` points to code of its own ({what}), which is not run.",
-        fix="Choose a model whose architecture is part of transformers.",
-        where=str(path),
-    )
-
-
-def _trap(path: Path, key: str, value: object, fix: str) -> ArtefactError:
-    return ArtefactError(
-        f"`{path}` sets `{key[:80]}` to `{str(value)[:80]}`, which a model must not.",
-        fix=fix,
-        where=str(path),
-    )
 
 
 def _check_weights(folder: Path) -> None:

@@ -160,3 +160,26 @@ def test_a_base_in_a_folder_is_published_without_its_path(
 ) -> None:
     config = published(tiny, tmp_path, str(bases.TINY / "gpt"))
     assert config["base_model_name_or_path"] == "gpt"
+
+
+def test_an_adapter_is_checked_before_peft_reads_its_options(
+    tiny: dict[str, Base], tmp_path: Path
+) -> None:
+    bases.trained(tiny["gpt"], tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) | {"megatron_config": {"a": 1}}
+    file.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ArtefactError, match="megatron_config"):
+        merge.with_adapter(tiny["gpt"].load().model, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("change", [{"peft_type": "EVIL"}, {"r": "four"}, {"peft_type": None}])
+def test_an_adapter_with_odd_options_is_refused_in_a_sentence(
+    change: dict[str, Any], tiny: dict[str, Base], tmp_path: Path
+) -> None:
+    bases.trained(tiny["gpt"], tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) | change
+    file.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ArtefactError, match="does not fit this base"):
+        merge.with_adapter(tiny["gpt"].load().model, tmp_path / "adapter")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -110,3 +112,60 @@ def test_special_tokens_that_a_user_types_are_text_here_and_in_plain_transformer
 def test_special_tokens_are_read_as_such_when_that_is_asked_for():
     tokenizer = load_tokenizer(TINY / "bert", special_tokens_in_text=True)
     assert tokenizer("a [SEP] b")["input_ids"].count(tokenizer.sep_token_id) == 2
+
+
+@pytest.mark.parametrize("family", ["bert", "t5", "gpt", "clip", "whisper"])
+def test_a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_refused(
+    family: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / family
+    shutil.copytree(TINY / family, folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    part = config.get("text_config", config)
+    part["vocab_size"] = 20
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    parts = {"clip": "image_processor", "whisper": "feature_extractor"}
+    load = partial(load_processor, part=parts[family]) if family in parts else load_tokenizer
+    with pytest.raises(ArtefactError, match=r"makes \d+ different ids, .* embeddings for 20"):
+        load(folder)
+
+
+HOSTILE = {
+    "a pickle": b"\x80\x04cos\nsystem\n(S'false'\ntR.",
+    "empty": b"",
+    "deep": b"[" * 100_000,
+    "another shape": b'{"version": "1.0", "model": {"type": "BPE", "vocab": 3, "merges": []}}',
+    "no UTF-8": b"\xff\xfe\x00",
+    "a list": b"[]",
+    "not Unicode": b'{"model": {"type": "WordLevel", "vocab": {"\\ud800": 0}}}',
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_tokenizer_is_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "gpt"
+    shutil.copytree(TINY / "gpt", folder)
+    (folder / "tokenizer.json").write_bytes(HOSTILE[name])
+    with pytest.raises(ArtefactError) as caught:
+        load_tokenizer(folder)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_tokenizer_of_an_odd_class_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "bert"
+    shutil.copytree(TINY / "bert", folder)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text("utf-8")) | {"tokenizer_class": "RagTokenizer"}
+    file.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ArtefactError, match="no tokenizer that loads"):
+        load_tokenizer(folder)
+
+
+def test_options_that_point_to_code_are_refused_where_a_tokenizer_is_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "bert"
+    shutil.copytree(TINY / "bert", folder)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text("utf-8")) | {"auto_map": {"AutoTokenizer": ["a.B", None]}}
+    file.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ArtefactError, match="code of its own"):
+        load_tokenizer(folder)

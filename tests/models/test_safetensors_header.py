@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from finetune.errors import ArtefactError
 from finetune.models.safetensors_header import (
+    BITS,
     MAX_HEADER,
     TensorInfo,
     non_finite,
@@ -194,3 +200,133 @@ def test_the_tensors_that_hold_nan_or_infinity_are_named(tmp_path: Path) -> None
     save_torch(tensors, tmp_path / "model.safetensors")
     expected = sorted(name for name in tensors if name.startswith(("nan", "inf")))
     assert sorted(non_finite(tmp_path)) == expected
+
+
+# --- headers by the hundred: our own refusal, or a header that is sound by another reckoning
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+NUMBER = st.integers(-1, 24) | st.sampled_from([2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64])
+ENTRY = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["F32", "U8", "F4", "BOOL", "F64", "X"]),
+        "shape": st.lists(NUMBER, max_size=3),
+        "data_offsets": st.lists(NUMBER, min_size=2, max_size=2),
+    }
+)
+NAMES = st.sampled_from(["a", "b", "c", "__metadata__"])
+PAIRS = st.lists(st.tuples(NAMES, ENTRY | JSON), max_size=5)
+THOROUGH = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@st.composite
+def nearly_sound(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A right file with at most one number moved: what a random one would hardly ever be."""
+    place, pairs = 0, []
+    for name in draw(st.lists(st.sampled_from("abcd"), max_size=4, unique=True)):
+        kind, shape = draw(st.sampled_from(["F32", "U8", "F16"])), draw(st.lists(st.integers(0, 3)))
+        size = int(np.prod(shape, dtype=np.int64)) * BITS[kind] // 8
+        pairs.append((name, entry(kind, shape, [place, place + size])))
+        place += size
+    if pairs and draw(st.booleans()):
+        offsets = draw(st.sampled_from(pairs))[1]["data_offsets"]
+        offsets[draw(st.integers(0, 1))] += draw(st.integers(-4, 4))
+    return text_of(draw(st.permutations(pairs))), bytes(max(0, place + draw(st.integers(-1, 1))))
+
+
+def text_of(pairs: list[tuple[str, Any]]) -> bytes:
+    """Return a JSON object of these pairs, in which a key may stand twice."""
+    inside = ",".join(f"{json.dumps(key)}:{json.dumps(value)}" for key, value in pairs)
+    return f"{{{inside}}}".encode()
+
+
+def assert_refused_or_sound(path: Path) -> bool:
+    """Assert that a file is refused by our own error, or every one of its bytes is one tensor's."""
+    try:
+        tensors = read_header(path)
+    except ArtefactError:
+        return False
+    size = path.stat().st_size
+    first = 8 + int.from_bytes(path.read_bytes()[:8], "little")
+    owners = np.zeros(size - first, np.int64)
+    for info in tensors.values():
+        assert first <= info.start <= info.end <= size
+        owners[info.start - first : info.end - first] += 1
+        count = int(np.prod(info.shape, dtype=object))
+        assert count * BITS[info.dtype] == (info.end - info.start) * 8
+    assert (owners == 1).all(), "every byte belongs to exactly one tensor"
+    header = json.loads(path.read_bytes()[8:first])
+    assert set(tensors) == set(header) - {"__metadata__"}
+    return True
+
+
+@THOROUGH
+@given(pairs=PAIRS, data=st.binary(max_size=24), length=st.none() | NUMBER.filter(lambda n: n >= 0))
+def test_any_header_is_refused_or_sound(
+    pairs: list[tuple[str, Any]], data: bytes, length: int | None, tmp_path: Path
+) -> None:
+    length = None if length is None else min(length, 2**64 - 1)
+    assert_refused_or_sound(written(tmp_path / "m.safetensors", text_of(pairs), data, length))
+
+
+@THOROUGH
+@given(raw=st.binary(max_size=64))
+def test_any_bytes_are_refused_or_sound(raw: bytes, tmp_path: Path) -> None:
+    (tmp_path / "m.safetensors").write_bytes(raw)
+    assert_refused_or_sound(tmp_path / "m.safetensors")
+    assert_refused_or_sound(written(tmp_path / "n.safetensors", raw))
+
+
+@THOROUGH
+@given(file=nearly_sound())
+def test_what_is_nearly_sound_is_accepted_exactly_when_it_is_and_the_library_agrees(
+    file: tuple[bytes, bytes], tmp_path: Path
+) -> None:
+    path = written(tmp_path / "m.safetensors", *file)
+    if assert_refused_or_sound(path):
+        with safe_open(path, "np") as opened:
+            assert set(opened.keys()) == set(read_header(path))
+    else:
+        with pytest.raises(SafetensorError), safe_open(path, "np"):
+            pytest.fail("sound, but we refused it")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read memory from")
+def test_a_million_tensors_and_a_header_of_100_mb_take_neither_time_nor_memory(
+    tmp_path: Path,
+) -> None:
+    one = b'"%07d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
+    header = b"{" + b",".join(one % number for number in range(10**6)) + b"}"
+    many = written(tmp_path / "many.safetensors", header)
+    long = written(tmp_path / "long.safetensors", b"{" + b" " * 100_000_000 + b"}")
+    most = b"{" + b",".join(one % n for n in range(MAX_HEADER // len(one % 0) - 10**4)) + b"}"
+    allowed = written(tmp_path / "allowed.safetensors", most)
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from finetune.errors import ArtefactError\n"
+        "from finetune.models.safetensors_header import read_header\n"
+        "start = time.process_time()\n"
+        "try: print(len(read_header(Path(sys.argv[1]))))\n"
+        "except ArtefactError: print('refused')\n"
+        "print(time.process_time() - start)\n"
+        "peak = Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0]\n"
+        "print(int(peak) / 1024)\n"
+    )
+    for path, answer in ((many, "refused"), (long, "refused"), (allowed, None)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found, seconds, mebibytes = done.stdout.split()
+        assert found == (answer or found)
+        assert float(seconds) < 2 * 5, path  # 2 s promised, with room for a busy machine
+        assert float(mebibytes) < 500, path

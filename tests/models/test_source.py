@@ -55,6 +55,20 @@ def test_one_flipped_bit_is_found_by_the_pinned_hash(tmp_path: Path) -> None:
         resolve(str(folder), sha256=expected)
 
 
+def test_a_base_that_is_not_finite_is_refused_before_anything_is_made_of_it(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "mine", value=float("nan"))
+    with pytest.raises(ArtefactError, match="NaN or infinite weights in 1 tensors, such as `w`"):
+        resolve(str(folder))
+
+
+def test_the_tokenizer_is_part_of_what_is_known_by_hash(tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "mine")
+    before = resolve(str(folder)).sha256
+    (folder / "tokenizer.json").write_text('{"other": 1}')
+    changed = {name for name, known in resolve(str(folder)).sha256.items() if known != before[name]}
+    assert changed == {"tokenizer.json"}
+
+
 def test_a_missing_folder_names_the_nearest_ones(tmp_path: Path) -> None:
     model_folder(tmp_path / "my-model")
     with pytest.raises(ConfigError, match=r"does not exist.*`my-model`\."):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fnmatch
 import gzip
+import inspect
 import json
 import os
 import pickle
@@ -170,19 +171,57 @@ def test_known_quantisation_is_accepted(folder: Path) -> None:
     trust.check(folder)
 
 
-def test_code_is_accepted_only_explicitly_and_with_a_commit(folder: Path) -> None:
+def test_nobody_can_ask_for_a_model_s_code(folder: Path) -> None:
     write(folder, "config.json", CODE)
-    trust.check(folder, trust_remote_code=True, commit=COMMIT)
-    for commit in (None, "main", COMMIT[:7], COMMIT + "\n", "x" * 40):
-        with pytest.raises(ArtefactError, match="without a commit"):
-            trust.check(folder, trust_remote_code=True, commit=commit)
+    (folder / "modeling_evil.py").write_text("raise SystemExit('never imported')")
+    with pytest.raises(ArtefactError, match="never run: `--trust-remote-code` is for metrics"):
+        trust.check(folder)
+    assert list(inspect.signature(trust.check).parameters) == ["folder"]
 
 
-def test_trust_in_code_is_no_trust_in_kernels_or_self_declared_trust(folder: Path) -> None:
-    for config in ({"attn_implementation": "a/b"}, {"trust_remote_code": True}):
-        write(folder, "config.json", config)
-        with pytest.raises(ArtefactError):
-            trust.check(folder, trust_remote_code=True, commit=COMMIT)
+def test_options_are_checked_where_there_are_no_weights_yet(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    trust.check_options(folder)
+    write(folder, "tokenizer_config.json", CODE)
+    with pytest.raises(ArtefactError, match="code of its own"):
+        trust.check_options(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_base_with_weights_that_are_no_numbers_is_refused_by_name(
+    value: float, folder: Path
+) -> None:
+    trust.check_finite(folder)
+    weights = {"fine": np.ones(3, np.float32), "sick": np.array([1, value], np.float16)}
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ArtefactError, match="in 1 tensors, such as `sick`") as caught:
+        trust.check_finite(folder)
+    assert caught.value.exit_code == 4
+
+
+def adapter(folder: Path, **options: Any) -> Path:
+    path = folder / "adapter"
+    path.mkdir()
+    write(path, "adapter_config.json", {"peft_type": "LORA", "r": 4, **options})
+    save_file({"lora_A": np.ones((4, 2), np.float32)}, path / "adapter_model.safetensors")
+    return path
+
+
+def test_an_adapter_is_checked_as_strictly_as_a_base(folder: Path, tmp_path: Path) -> None:
+    path = adapter(tmp_path, auto_mapping={"base_model_class": "A", "parent_library": "b"})
+    trust.check_adapter(path, "adapter_model.safetensors")
+    raw = b'{"a":%b,"a":%b}' % ((b'{"dtype":"U8","shape":[1],"data_offsets":[0,1]}',) * 2)
+    (path / "adapter_model.safetensors").write_bytes(len(raw).to_bytes(8, "little") + raw + b"0")
+    with pytest.raises(ArtefactError, match="stands twice"):
+        trust.check_adapter(path, "adapter_model.safetensors")
+    (path / "adapter_model.safetensors").unlink()
+    (path / "adapter_model.bin").write_bytes(pickle.dumps(Payload(tmp_path / "canary")))
+    with pytest.raises(ArtefactError, match=r"adapter_model\.safetensors` is missing"):
+        trust.check_adapter(path, "adapter_model.safetensors")
+    (path / "adapter_model.safetensors").symlink_to(folder / "model.safetensors")
+    with pytest.raises(ArtefactError, match="leaves the model folder"):
+        trust.check_adapter(path, "adapter_model.safetensors")
+    assert not (tmp_path / "canary").exists()
 
 
 @pytest.mark.parametrize(
