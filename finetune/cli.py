@@ -115,7 +115,10 @@ def dispatch(arguments: list[str]) -> None:
         from finetune.config import hints
 
         raise hints.unknown_verb(verb, VERBS)
-    if sweep or (verb == "run" and any(word.startswith("hydra/launcher=") for word in rest)):
+    if sweep or (
+        verb == "run"
+        and any(word.startswith(("hydra/launcher=", "hydra.launcher.")) for word in rest)
+    ):
         if verb != "run":
             raise ConfigError(f"`-m` sweeps runs, not `{verb}`.")
         from finetune.stages.sweep import run_many
