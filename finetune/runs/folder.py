@@ -10,14 +10,14 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import ArtefactError, ConfigError, FinetuneError, LockedError, StorageError
-from finetune.runs import storage
-from finetune.runs.changes import changed_keys
+from finetune.errors import FinetuneError, LockedError, StorageError
+from finetune.runs import changes, resumption, storage
+from finetune.runs.changes import Change
 
 STAGES = ("prepare", "train", "export", "evaluate", "report")
 
@@ -31,6 +31,7 @@ class RunFolder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self.current: str | None = None  # the stage that runs now, for the sentence of a signal
         self._lock: int | None = None
 
     def __repr__(self) -> str:
@@ -96,13 +97,14 @@ class RunFolder:
             return {}
         try:
             content = storage.read_json(self.manifest_file)
-        except ValueError as error:
-            raise ArtefactError(
-                f"`{self.manifest_file}` is not valid JSON: it was cut or changed.",
-                fix="Restore it, or start the run anew with run.overwrite=true.",
-                where=str(self.manifest_file),
-            ) from error
-        return content if isinstance(content, dict) else {}
+            stages = content.get("stages", {})
+            sound = isinstance(stages, dict) and all(isinstance(s, dict) for s in stages.values())
+        except (ValueError, AttributeError, RecursionError):
+            sound = False
+        if not sound:
+            raise resumption.broken(self, "is not valid JSON of a manifest: it was cut or changed")
+        found: dict[str, Any] = content
+        return found
 
     def record(self, **values: Any) -> None:
         """Set root keys of the manifest."""
@@ -122,6 +124,10 @@ class RunFolder:
         """Tell whether every stage has finished."""
         return all(self.is_done(stage) for stage in STAGES)
 
+    def has_trained(self) -> bool:
+        """Tell whether there is a checkpoint, or training is over."""
+        return self.is_done("train") or any(self.checkpoints.glob("step-*"))
+
     def forget_stages(self, stages: Sequence[str]) -> None:
         """Mark stages as not done, so that they run again."""
         kept = {k: v for k, v in self.manifest().get("stages", {}).items() if k not in stages}
@@ -132,6 +138,7 @@ class RunFolder:
         """Time a stage; what the block puts into the yielded dict is recorded with it."""
         start = time.perf_counter()
         facts: dict[str, Any] = {}
+        self.current = name
         yield facts
         self.record_stage(
             name,
@@ -185,11 +192,28 @@ class RunFolder:
             os.close(self._lock)
             self._lock = None
 
-    def claim(self, config_text: str, *, overwrite: bool = False) -> None:
+    def claim(
+        self,
+        config_text: str,
+        *,
+        overwrite: bool = False,
+        allow: Sequence[str] = (),
+        found: Callable[[], Sequence[Change]] = tuple,
+    ) -> list[Change]:
         """Lock the folder for a run of this configuration, new or unfinished.
+
+        Args:
+            config_text: What config.yaml is to hold.
+            overwrite: Start anew, whatever is there.
+            allow: Keys that may have changed since the earlier attempt.
+            found: Returns what else has changed since, asked only when there was one.
+
+        Returns:
+            The changes that were allowed.
 
         Raises:
             ConfigError: A finished run is there, or an unfinished one of another configuration.
+            ArtefactError: The manifest is cut or missing.
             LockedError: Another process holds it.
             StorageError: It cannot be written.
         """
@@ -206,19 +230,23 @@ class RunFolder:
             )
         self.lock()
         try:
+            new, allowed = changes.settings(config_text), list[Change]()
             if overwrite:
                 self.clear()
-            elif self.config.is_file() and not self.manifest().get("stages"):
+            elif self.config.is_file() and resumption.has_begun(self):
+                allowed = resumption.resume(self, new, allow=allow, found=found)
+            else:
+                changes.refuse_unknown(allow, new)
                 self.clear()  # nothing was finished: a mistake in the first command blocks nothing
-            elif self.config.is_file():
-                self._check_same(config_text)
             with storage.explained(self.path):
                 self.error.unlink(missing_ok=True)
-            if not self.config.is_file() or self.config.read_text("utf-8") != config_text:
+            if not self.config.is_file() or self.config.read_bytes() != config_text.encode():
                 storage.write_text(self.config, config_text)  # evaluate settings may have changed
+            self.record(configuration=new)
         except BaseException:
             self.unlock()
             raise
+        return allowed
 
     def _is_foreign(self) -> bool:
         """Tell whether there is something here that no run of ours has left."""
@@ -228,27 +256,6 @@ class RunFolder:
             names = [entry.name for entry in self.path.iterdir()]
         begun = re.compile(r"\.lock|error\.json|\.(config\.yaml|error\.json)\.\d+\.tmp")
         return not all(begun.fullmatch(name) for name in names)
-
-    def _check_same(self, config_text: str) -> None:
-        """Refuse a finished run, and an unfinished one of another configuration."""
-        if self.is_finished():
-            raise ConfigError(
-                f"`{self.path}` is a finished run.",
-                fix="Give another name=NAME, or run.overwrite=true to replace it; "
-                f"its report is {self.report}.",
-                where=str(self.path),
-            )
-        changed = changed_keys(self.config.read_text(encoding="utf-8"), config_text)
-        if changed:
-            raise ConfigError(
-                [
-                    f"`{self.path}` is an unfinished run of another configuration:",
-                    *(f"`{key}` was {old}, now {new}." for key, old, new in changed),
-                ],
-                fix="Give the old values to resume it, another name=NAME, "
-                "or run.overwrite=true to start anew.",
-                where=str(self.path),
-            )
 
     def clear(self) -> None:
         """Delete what the folder holds, but for its lock; what tells that it is ours goes last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from finetune.config.schema import RunConfig
@@ -10,6 +11,7 @@ from finetune.models import source, trust
 from finetune.models.load import LoadOptions, Quantization
 from finetune.models.safetensors_header import tensor_names
 from finetune.models.source import BaseModel
+from finetune.runs.changes import Change
 from finetune.runs.folder import RunFolder
 
 
@@ -43,6 +45,24 @@ def record(run: RunFolder, base: BaseModel) -> None:
         "parameters": sum(math.prod(info.shape) for info in tensor_names(base.folder).values()),
     }
     run.record(base_model={**known, **facts})
+
+
+def changes(known: Mapping[str, Any], base: BaseModel) -> list[Change]:
+    """Return by file how a base model differs from the recorded one; its bytes decide.
+
+    Another revision, or a mirror, with the same files is the same base model.
+    """
+    old, new = known.get("sha256") or {}, base.sha256
+    absent = "not there"
+    pairs = [(n, old.get(n), new.get(n)) for n in sorted(old.keys() | new.keys())] if old else []
+    found = [
+        Change(f"model: {name}", *(f"sha256 {value}" if value else absent for value in (was, now)))
+        for name, was, now in pairs
+        if was != now
+    ]
+    if found and known.get("revision") != base.revision:
+        found.append(Change("model: revision", known.get("revision"), base.revision))
+    return found
 
 
 def options(

@@ -22,6 +22,9 @@ PACKAGES = (
     "numpy",
 )
 
+DECISIVE = ("torch", "transformers", "peft", "accelerate", "bitsandbytes")
+"""Packages whose version decides the last bits of what is trained."""
+
 
 def describe(*, device: str, world_size: int) -> dict[str, Any]:
     """Return versions and machine."""
@@ -36,6 +39,23 @@ def describe(*, device: str, world_size: int) -> dict[str, Any]:
         "device": device,
         "world_size": world_size,
         "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def attempt(*, device: str, precision: str, world_size: int) -> dict[str, Any]:
+    """Return what the last bits of a result depend on: versions, device, threads."""
+    import torch
+
+    from finetune.version import __version__
+
+    kind = device.split(":")[0]
+    return {
+        "world_size": world_size,
+        "device": kind,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "processor": torch.cuda.get_device_name(device) if kind == "cuda" else processor(),
+        "versions": {"finetune": __version__, **{name: version(name) for name in DECISIVE}},
     }
 
 

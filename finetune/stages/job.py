@@ -11,9 +11,11 @@ from typing import Any
 
 from finetune.config.schema import RunConfig
 from finetune.errors import FinetuneError, GateError, Interrupted
+from finetune.models.source import BaseModel
 from finetune.runs.folder import RunFolder
-from finetune.stages import devices
+from finetune.stages import devices, prepared
 from finetune.stages.announce import say, say_data
+from finetune.stages.devices import Device
 from finetune.stages.processes import (
     end_group,
     follow,
@@ -21,6 +23,8 @@ from finetune.stages.processes import (
     settle_checkpoints,
     write_marker,
 )
+from finetune.stages.signals import StopError, heeded
+from finetune.stages.since import Since
 
 
 def run_job(
@@ -42,17 +46,35 @@ def run_job(
     """
     run = RunFolder(Path(config.run.dir) / config.name)
     rank, world = devices.world()
-    if rank != 0:
-        follow(run, config)
-        return run
-    from omegaconf import OmegaConf
+    with heeded(lambda: run.current):
+        if rank != 0:
+            follow(run, config)
+        else:
+            claimed(run, config, command=command, rows=rows, until=until, world=world)
+    return run
 
-    # Its own dumper quotes text that its loader would read as a number, such as 1e5.
-    run.claim(OmegaConf.to_yaml(OmegaConf.create(config.plain)), overwrite=config.run.overwrite)
+
+def claimed(
+    run: RunFolder, config: RunConfig, *, command: Sequence[str], rows: Any, until: str, world: int
+) -> None:
+    """Run the stages in a folder that is ours alone meanwhile, and write down what fails."""
+    since = Since(run, config, rows)
+    allow = config.run.allow_changes
+    run.claim(text_of(config), overwrite=config.run.overwrite, allow=allow, found=since.changes)
     try:
         forget_marker(run)
-        lead(run, config, command=command, rows=rows, until=until, world=world)
-    except Interrupted:
+        since.accept()
+        lead(
+            run,
+            config,
+            command=command,
+            rows=rows,
+            until=until,
+            world=world,
+            base=since.base,
+        )
+    except (Interrupted, StopError):
+        forget_half(run)
         raise  # nothing failed
     except FinetuneError as error:
         run.write_error(error)
@@ -63,13 +85,38 @@ def run_job(
         raise
     finally:
         run.unlock()
-    return run
+
+
+def text_of(config: RunConfig) -> str:
+    """Return what config.yaml holds: without permissions, which are given once, for one attempt."""
+    from omegaconf import OmegaConf
+
+    once = {"overwrite": False, "allow_changes": []}
+    plain = {**config.plain, "run": {**config.plain["run"], **once}}
+    # Its own dumper quotes text that its loader would read as a number, such as 1e5.
+    return OmegaConf.to_yaml(OmegaConf.create(plain))
+
+
+def forget_half(run: RunFolder) -> None:
+    """Remove what a stage that a signal has broken off leaves half-written."""
+    from finetune.runs import storage
+
+    for stage, folder in (("prepare", run.data), ("evaluate", run.evaluation)):
+        if run.current == stage and not run.is_done(stage):
+            storage.remove_tree(folder)
 
 
 def lead(
-    run: RunFolder, config: RunConfig, *, command: Sequence[str], rows: Any, until: str, world: int
+    run: RunFolder,
+    config: RunConfig,
+    *,
+    command: Sequence[str],
+    rows: Any,
+    until: str,
+    world: int,
+    base: BaseModel | None = None,
 ) -> None:
-    """Run the stages on the main process."""
+    """Run the stages on the main process; the base model is resolved unless it was before."""
     from finetune.stages import augmentation, base_model, environment
 
     if config.task.trains:
@@ -77,9 +124,13 @@ def lead(
     begin(run, config, command)
     device = devices.choose(config.train.device, config.train.precision)
     run.record(environment=environment.describe(device=device.name, world_size=world))
-    base = base_model.resolve(config) if config.model.name_or_path else None
+    log_attempt(run, device, command=command, world=world)
+    if base is None and config.model.name_or_path:
+        base = base_model.resolve(config)
     if base is not None:
         base_model.record(run, base)
+    if run.is_done("prepare"):
+        prepared.verify(run)
     if not run.is_done("prepare"):
         say("prepare", f"{named(config)} for {config.task.tag}")
         from finetune.stages.prepare import prepare
@@ -134,7 +185,7 @@ def begin(run: RunFolder, config: RunConfig, command: Sequence[str]) -> None:
     from finetune.stages import environment
     from finetune.version import __version__
 
-    if not run.manifest():
+    if "created_at" not in run.manifest():
         run.record(
             finetune_version=__version__,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -146,6 +197,18 @@ def begin(run: RunFolder, config: RunConfig, command: Sequence[str]) -> None:
             git=environment.git(),
             stages={},
         )
+
+
+def log_attempt(run: RunFolder, device: Device, *, command: Sequence[str], world: int) -> None:
+    """Record what this attempt runs on and with, and say what differs from the one before."""
+    from finetune.runs import attempts
+    from finetune.stages import environment
+
+    facts = environment.attempt(device=device.name, precision=device.precision, world_size=world)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    warning = attempts.begin(run, {"started_at": now, "command": list(command), **facts})
+    if warning:
+        sys.stderr.write(f"   {warning}\n")
 
 
 def finish(run: RunFolder, config: RunConfig) -> None:

@@ -12,6 +12,7 @@ from finetune.models.source import BaseModel
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import lengths, splits
+from finetune.stages.prepared import hashes
 from finetune.tasks.base import Features, Task
 
 READING = ("format", "name", "revision", "encoding", "delimiter", "header", "sheet", "query")
@@ -31,6 +32,7 @@ def prepare(run: RunFolder, config: RunConfig, base: BaseModel | None, *, rows: 
         DataError: The data cannot be used as asked.
     """
     task: Task = config.task
+    storage.remove_tree(run.data)  # what an attempt that was broken off left
     prepared, origin = read_data(config, rows)
     audit = dict(prepared.audit)
     if base is not None:
@@ -58,20 +60,24 @@ def prepare(run: RunFolder, config: RunConfig, base: BaseModel | None, *, rows: 
             splits.write_encoded(run, name, encoded(task, kept[name]))
     storage.write_jsonl(run.data / "quarantine.jsonl", [*quarantine, *out])
     storage.write_json(run.data / "audit.json", audit)
-    fingerprints = dict(prepared.fingerprints)
-    run.record(data={"fingerprints": fingerprints, "rows": audit["splits"], **origin})
+    facts = {"fingerprints": dict(prepared.fingerprints), "rows": audit["splits"], **origin}
+    run.record(data={**facts, "files": hashes(run)})
 
 
 def read_data(config: RunConfig, rows: Any) -> tuple[Any, dict[str, Any]]:
     """Run the data layer with the run's settings; return what it made and where that is from."""
-    from finetune.data.cached import prepare_cached
+    from finetune.data import fingerprint
+    from finetune.data.cached import prepare_cached, source_hashes
     from finetune.data.prepare import prepare as prepare_data
 
     settings = settings_of(config, rows)
+    hashed = source_hashes(settings)
+    sources = fingerprint.of(settings, hashed)  # before reading, so that a later change is seen
+    origin = {"sources": sources.parts, "not_verifiable": sources.not_verifiable}
     if not config.data.cache:
-        return prepare_data(**settings), {"cache": "not used"}
-    prepared, hashes, known = prepare_cached(settings)
-    return prepared, {"cache": "used" if known else "made", "sha256": hashes}
+        return prepare_data(**settings), {"cache": "not used", **origin}
+    prepared, hashed, known = prepare_cached(settings, hashed)
+    return prepared, {"cache": "used" if known else "made", "sha256": hashed, **origin}
 
 
 def settings_of(config: RunConfig, rows: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -77,7 +78,8 @@ def test_another_configuration_of_an_unfinished_run_is_refused_by_key(tmp_path, 
     run.forget_stages(["report"])
     said = say(*arguments(BERT, tmp_path, "seed=7"))
     assert said.code == 2
-    assert any("`seed` was" in problem for problem in said.problems())
+    assert re.search(r"seed +42 +7", said.err)
+    assert "run.allow_changes=[seed]" in said.err
 
 
 def test_overwriting_starts_anew(tmp_path, run):
@@ -156,6 +158,7 @@ def test_no_absolute_path_is_left_but_for_what_the_user_gave():
     assert config["run"].pop("dir") == str(run.path.parent)
     assert str(run.path.parent) not in str(config)
     manifest = {key: value for key, value in run.manifest().items() if key != "command"}
+    manifest["attempts"] = [{**each, "command": []} for each in manifest["attempts"]]
     assert str(run.path.parent) not in str(manifest)
 
 
