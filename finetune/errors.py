@@ -10,7 +10,8 @@ FinetuneError
 ├── HubError           8   hub or network
 ├── DistributedError   9   a rank died or hung
 ├── GateError         10   merge parity, goal or promotion failed
-└── Interrupted      130   SIGINT, or 143 for SIGTERM; raised after a valid checkpoint
+├── Interrupted      130   SIGINT, or 143 for SIGTERM; raised after a valid checkpoint
+└── TimeIsUp           0   the time budget is used up; raised after a valid checkpoint
 """
 
 from __future__ import annotations
@@ -98,6 +99,14 @@ class Interrupted(FinetuneError):
     def __init__(self, signal_number: int, problems: str, *, fix: str = "") -> None:
         super().__init__(problems, fix=fix)
         self.exit_code = 128 + signal_number
+
+
+class TimeIsUp(Interrupted):
+    """The run has used its time and saved what was done; the same command goes on."""
+
+    def __init__(self, problems: str, *, fix: str = "") -> None:
+        super().__init__(0, problems, fix=fix)
+        self.exit_code = 0
 
 
 CLEAR = 0.15

@@ -160,6 +160,19 @@ class TrainConfig:
     """Checkpoints kept; the best and the last always are."""
     dataloader_num_workers: int = bounded(0, low=0)
     """Processes that make batches; 0 is fastest for tokenised text."""
+    save_strategy: Literal["auto", "epoch", "steps", "no"] = "auto"
+    """When a checkpoint is written: auto is with each evaluation, or each epoch without any; the
+    best and the last step are saved whatever this says."""
+    save_steps: int | None = bounded(low=1)
+    """How often, with save_strategy=steps."""
+    save_minutes: float | None = bounded(30.0, above=0.0)
+    """Also when the last checkpoint is older than this; null leaves it to save_strategy."""
+    max_hours: float | None = bounded(above=0.0)
+    """Save and end after so many hours of training; the same command goes on from there."""
+    max_nonfinite_steps: int = bounded(0, low=0)
+    """Steps whose loss or gradient is no number that are left out; one more ends the run."""
+    loss_spike_factor: float | None = bounded(3.0, above=1.0)
+    """Report a loss of so many times the median of recent steps in logs/events.jsonl."""
     resume: Literal["auto", "never"] = "auto"
     """Whether an unfinished run goes on from its newest valid checkpoint."""
     sampling: Literal["shuffled", "balanced"] = "shuffled"

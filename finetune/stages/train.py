@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 CPU_MICRO_BATCH = 32
 """Larger micro-batches don't compute faster on a CPU and take more memory."""
+SAVE_FILE = "SAVE"
+"""A file of this name in the run folder asks for a checkpoint."""
 PACKAGES = {"comet_ml": "comet_ml", "tensorboard": "tensorboard", "mlflow": "mlflow"}
 
 
@@ -55,7 +57,11 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     )
     dropout = loading.dropout_of(loaded.model.config)
     model = apply_strategy(config, loaded)
-    interruption = Interruption()
+    interruption = Interruption(
+        file=run.path / SAVE_FILE,
+        max_hours=config.train.max_hours,
+        save_minutes=config.train.save_minutes,
+    )
     trainer = make_trainer(run, config, task, model, device, callbacks=[interruption])
     with quiet_transformers(), interruption.watching():
         optimise(trainer, resumable(run, config))
@@ -73,11 +79,12 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         "kept": f"step-{best or state.global_step}",
         "stopped_early": state.global_step < state.max_steps,
         "global_batch_size": config.train.global_batch_size,
-        "micro_batch_size": trainer.cut.micro_batch_size,
+        "micro_batch_size": trainer.micro_batch_size,
         "gradient_accumulation_steps": -(
-            -config.train.global_batch_size
-            // (trainer.cut.micro_batch_size * trainer.args.world_size)
+            -config.train.global_batch_size // (trainer.micro_batch_size * trainer.args.world_size)
         ),
+        "skipped_steps": trainer.seen.skipped,
+        "nonfinite_steps": trainer.seen.not_finite,
         "world_size": trainer.args.world_size,
         "precision": device.precision,
         "device": device.name,
@@ -105,12 +112,13 @@ def optimise(trainer: TaskTrainer, resume: Path | None) -> None:
     """Train from the beginning or from a checkpoint, or not at all where that was the last one."""
     from transformers import TrainerState
 
-    from finetune.training import checkpoint
+    from finetune.training import checkpoint, resuming
 
     if resume is not None and trainer.args.process_index == 0:
         sys.stderr.write(f"   going on from {resume.name}\n")
     if resume is not None and checkpoint.has_ended(resume):
         trainer.state = TrainerState.load_from_json(str(resume / checkpoint.STATE))
+        trainer.seen.load(storage.read_json(resume / resuming.SEEN))
         return
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     trainer.save_last()
@@ -150,15 +158,28 @@ def make_trainer(
 
     from finetune.training.batching import Batching
     from finetune.training.callbacks import MetricsLog, Progress
-    from finetune.training.trainer import Seen, TaskTrainer
+    from finetune.training.events import Events
+    from finetune.training.resuming import remembered_plan
+    from finetune.training.saving import Saving
+    from finetune.training.seen import Seen
+    from finetune.training.stepper import Watch
+    from finetune.training.trainer import TaskTrainer
 
     settings = config.train
     arguments = training_arguments(run, config, task, device)
     augmentation.check(config)
     train_rows = rows.of_training(run, config)
     validation = rows.of(run, task, "validation", max_rows=settings.eval_max_rows)
-    seen = Seen()
-    everything = [*callbacks, MetricsLog(run.metrics_log, seen.counter), Progress()]
+    seen = Seen(halvings=remembered_plan(run.checkpoints))
+    events = Events(run.path / "logs" / "events.jsonl" if arguments.process_index == 0 else None)
+    evaluates = arguments.eval_strategy != "no"
+    everything = [
+        *callbacks,
+        Saving(settings.save_strategy, settings.save_steps, evaluates=evaluates),
+        MetricsLog(run.metrics_log, seen),
+        events,
+        Progress(),
+    ]
     if settings.early_stopping_patience is not None:
         everything.append(EarlyStoppingCallback(settings.early_stopping_patience))
     per_rank = -(-settings.global_batch_size // arguments.world_size)
@@ -180,6 +201,8 @@ def make_trainer(
             ),
             facts={"recipe": config.recipe, "seed": config.seed},
             seen=seen,
+            events=events,
+            watch=Watch(settings.max_nonfinite_steps, settings.loss_spike_factor),
             callbacks=everything,
         )
     trainer.remove_callback(PrinterCallback)
@@ -215,8 +238,7 @@ def training_arguments(run: RunFolder, config: RunConfig, task: Task, device: De
         "logging_nan_inf_filter": False,
         "eval_strategy": strategy_name,
         "eval_steps": settings.eval_steps,
-        "save_strategy": strategy_name,
-        "save_steps": settings.eval_steps or 500,
+        "save_strategy": "no",  # `Saving` and `Interruption` ask for checkpoints
         "save_total_limit": settings.save_total_limit,
         "metric_for_best_model": f"eval_{task.primary}" if evaluates else None,
         "greater_is_better": task.greater_is_better if evaluates else None,
@@ -225,7 +247,8 @@ def training_arguments(run: RunFolder, config: RunConfig, task: Task, device: De
         "run_name": config.name,
         "remove_unused_columns": False,
         "disable_tqdm": True,
-        "ddp_find_unused_parameters": True,
+        "ddp_find_unused_parameters": False,  # gradients are added up by `exchange`
+        "ddp_broadcast_buffers": False,  # ranks do nothing together within a pass
         "log_level": "error",
         "log_level_replica": "error",
         "label_names": [],

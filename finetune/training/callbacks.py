@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from finetune.runs import storage
 from finetune.runs.folder import peak_memory_bytes
+from finetune.training.seen import Seen
 
 SHOWN = ("loss", "grad_norm", "learning_rate")
 
@@ -20,12 +21,13 @@ class MetricsLog(TrainerCallback):
 
     Args:
         file: The log.
-        counter: Holds ``units`` seen since the last line; the trainer adds to it.
+        seen: Counts units since the last line; the trainer adds to it.
     """
 
-    def __init__(self, file: Path, counter: dict[str, float]) -> None:
-        self.file, self.counter = file, counter
+    def __init__(self, file: Path, seen: Seen) -> None:
+        self.file, self.seen = file, seen
         self.since = time.perf_counter()
+        self.before = 0.0  # units of this line that an earlier attempt has trained
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Drop lines beyond the step that training resumes from."""
@@ -37,12 +39,15 @@ class MetricsLog(TrainerCallback):
                 if line.get("step", 0) <= state.global_step
             ]
             storage.write_jsonl(self.file, lines)
-        self.since = time.perf_counter()
+        self.since, self.before = time.perf_counter(), self.seen.units
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Close a line at every checkpoint: a resumed run then averages over the same steps."""
-        del args, state, kwargs
-        control.should_log |= control.should_save or control.should_evaluate
+        """Close a line before an evaluation and at the end, but at no checkpoint.
+
+        What a line averages over must not depend on when somebody asked for a checkpoint.
+        """
+        del args, kwargs
+        control.should_log |= control.should_evaluate or state.global_step >= state.max_steps
 
     on_epoch_end = on_step_end
 
@@ -61,11 +66,11 @@ class MetricsLog(TrainerCallback):
             seconds = max(time.perf_counter() - self.since, 1e-9)
             line |= {key: logs.get(key) for key in ("loss", "learning_rate", "grad_norm")}
             line |= {
-                "units": int(self.counter["units"]),
-                "units_per_second": round(self.counter["units"] / seconds, 3),
+                "units": int(self.seen.units),
+                "units_per_second": round((self.seen.units - self.before) / seconds, 3),
                 "memory": peak_memory_bytes(),
             }
-            self.counter["units"] = 0
+            self.seen.units = self.before = 0.0
         line |= {key: value for key, value in logs.items() if key.startswith("eval_")}
         storage.append_line(self.file, line)
         self.since = time.perf_counter()

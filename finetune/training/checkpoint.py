@@ -74,9 +74,29 @@ def commit(staged: Path, target: Path, facts: Mapping[str, Any]) -> None:
         }
         storage.sync_tree(staged)
         storage.write_json(staged / MANIFEST, {**facts, "files": files})
-        storage.remove_tree(target)
+        before = replaced(target)
+        if target.exists():  # the same step, saved once more: one of the two is there at any moment
+            storage.remove_tree(before)
+            target.replace(before)
         staged.replace(target)
         storage.sync_folder(target.parent)
+        storage.remove_tree(before)
+
+
+def replaced(checkpoint: Path) -> Path:
+    """Return where a checkpoint lies while another of the same step takes its place."""
+    return checkpoint.with_name(f".replaced-{checkpoint.name}")
+
+
+def bring_back(folder: Path) -> None:
+    """Undo a replacement that was cut off before the new checkpoint was in place."""
+    if folder.is_dir():
+        for entry in sorted(folder.glob(".replaced-step-*")):
+            target = entry.with_name(entry.name.removeprefix(".replaced-"))
+            if target.exists():
+                storage.remove_tree(entry)
+            else:
+                entry.replace(target)
 
 
 def problem_with(checkpoint: Path) -> str | None:
@@ -108,6 +128,7 @@ def newest_valid(folder: Path) -> Path | None:
     Raises:
         ArtefactError: There are checkpoints and none verifies.
     """
+    bring_back(folder)
     bad: list[tuple[Path, str]] = []
     for checkpoint in reversed(all_in(folder)):
         problem = problem_with(checkpoint)

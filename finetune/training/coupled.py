@@ -22,30 +22,43 @@ class CoupledStep:
     Args:
         task: Knows the embeddings and the loss.
         model: Called for embeddings; wrapped for data parallelism when it is.
-        inner: The model itself, for parameters of the loss.
         batches: This rank's micro-batches.
         fillers: Which of them carry no loss.
     """
+
+    total: Tensor
+    """The loss summed over the rows of all ranks."""
 
     def __init__(
         self,
         task: CoupledTask,
         model: nn.Module,
-        inner: nn.Module,
         batches: Sequence[Batch],
         fillers: Sequence[bool],
     ) -> None:
+        self.task, self.model, self.batches = task, model, batches
+        self.kept = [number for number, filler in enumerate(fillers) if not filler]
+        self.random: list[Any] = []
+        self.own: list[list[Tensor]] = []
+
+    def embed(self) -> None:
+        """Embed this rank's rows, without a gradient."""
         import torch
 
-        self.task, self.model = task, model
-        self.random: list[Any] = []
-        own: list[list[Tensor]] = []
-        for batch in batches:
+        for batch in self.batches:
             self.random.append(random_state())
             with torch.no_grad():
-                own.append([part.detach() for part in task.embed(model, batch)])
-        kept = [number for number, filler in enumerate(fillers) if not filler]
-        device = own[0][0].device
+                self.own.append([part.detach() for part in self.task.embed(self.model, batch)])
+
+    def differentiate(self, inner: nn.Module) -> None:
+        """Take the loss over the rows of all ranks, and its gradient by each embedding.
+
+        Args:
+            inner: The model itself, for parameters of the loss.
+        """
+        import torch
+
+        own, kept = self.own, self.kept
         parts = [
             torch.cat([own[number][part] for number in kept])
             if kept
@@ -53,14 +66,14 @@ class CoupledStep:
             for part in range(len(own[0]))
         ]
         group = (
-            torch.cat([task.groups(batches[number]) for number in kept])
+            torch.cat([self.task.groups(self.batches[number]) for number in kept])
             if kept
-            else torch.zeros(0, dtype=torch.long, device=device)
+            else torch.zeros(0, dtype=torch.long, device=own[0][0].device)
         )
         everything = [gather_rows(part) for part in parts]
         leaves = tuple(rows.requires_grad_(True) for rows, _ in everything)
         first = everything[0][1]
-        self.total, self.units = task.coupled_loss(inner, leaves, gather_rows(group)[0])
+        self.total, _ = self.task.coupled_loss(inner, leaves, gather_rows(group)[0])
         shared = [parameter for parameter in inner.parameters() if parameter.requires_grad]
         gradients = torch.autograd.grad(self.total, [*leaves, *shared], allow_unused=True)
         of_rows = [
@@ -69,7 +82,7 @@ class CoupledStep:
             ]
             for leaf, gradient in zip(leaves, gradients, strict=False)
         ]
-        self.owed: list[list[Tensor] | None] = [None] * len(batches)
+        self.owed: list[list[Tensor] | None] = [None] * len(self.batches)
         place = 0
         for number in kept:
             rows = len(own[number][0])
@@ -81,25 +94,30 @@ class CoupledStep:
             if gradient is not None
         ]
 
-    def surrogate(self, number: int, batch: Batch, *, world: int, last: bool) -> Tensor:
+    def surrogate(
+        self, number: int, batch: Batch, *, factor: float, world: int, last: bool
+    ) -> Tensor:
         """Return a scalar whose gradient is this micro-batch's share of the loss's.
 
         Args:
             number: Which micro-batch.
             batch: The same batch again.
-            world: Number of ranks, over which gradients will be averaged.
+            factor: What each rank's share is multiplied by before ranks come together.
+            world: Number of ranks, each of which knows the whole gradient of the loss's own
+                parameters.
             last: Whether to add the gradient of the loss's own parameters.
         """
         restore(self.random[number])
         embeddings = self.task.embed(self.model, batch)
         owed = self.owed[number]
         total = sum(
-            (part.to(at_least_single(part)) * gradient).sum() * (world if owed is not None else 0)
+            (part.to(at_least_single(part)) * gradient).sum() * (factor if owed is not None else 0)
             for part, gradient in zip(embeddings, owed or embeddings, strict=True)
         )
         if last:
             total = total + sum(
-                (parameter * gradient).sum() for parameter, gradient in self.of_parameters
+                (parameter * gradient).sum() * (factor / world)
+                for parameter, gradient in self.of_parameters
             )
         assert not isinstance(total, (int, float))
         return total

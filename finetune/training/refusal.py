@@ -15,23 +15,25 @@ if TYPE_CHECKING:
 
     from finetune.training.rows import Rows
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator")
 NAMED = 8
 """Most rows named in a message."""
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether torch failed for want of memory, on a device or on the host."""
-    return any(sign in str(error) for sign in OUT_OF_MEMORY)
-
-
-def out_of_memory(step: int, largest: int) -> NumericsError:
+def out_of_memory(step: int, largest: int, *, resumable: bool = False) -> NumericsError:
     """Return the error for a step that does not fit.
 
     Args:
         step: The step.
         largest: Rows of its largest micro-batch.
+        resumable: Whether the next attempt will take smaller micro-batches by itself.
     """
+    if resumable:
+        return NumericsError(
+            f"Memory ran out at step {step} with {largest} {plural(largest)} in a micro-batch.",
+            fix="The same command goes on from the last checkpoint with half of that, "
+            "and the result stays the same.",
+            where=f"step {step}",
+        )
     smaller = (
         f"Set train.micro_batch_size={largest // 2} (the result stays the same), "
         if largest > 1

@@ -49,8 +49,9 @@ def log_of(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def weights_of(run: RunFolder, step: int) -> dict[str, bytes]:
-    """Return the bytes of a checkpoint's weights and optimiser, by file."""
+    """Return the bytes of a checkpoint's weights and state, by file."""
     folder = run.checkpoints / f"step-{step}"
-    files = [*folder.glob("*.safetensors"), folder / "optimizer.pt", folder / "rng_state.pth"]
-    assert len(files) == 3
-    return {file.name: file.read_bytes() for file in files}
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert {"optimizer.safetensors", "optimizer.json", "seen.json", "scheduler.json"} <= set(files)
+    del files["manifest.json"]  # says when and with what it was written
+    return files

@@ -9,6 +9,7 @@ import pytest
 
 from finetune.runs import storage
 from finetune.training.callbacks import MetricsLog, Progress
+from finetune.training.seen import Seen
 
 
 def state(step=1, main=True):
@@ -23,7 +24,7 @@ def control(**switches):
 
 @pytest.fixture
 def log(tmp_path):
-    return MetricsLog(tmp_path / "logs" / "metrics.jsonl", {"units": 12.0})
+    return MetricsLog(tmp_path / "logs" / "metrics.jsonl", Seen(units=12.0))
 
 
 def test_a_training_line_has_the_promised_keys_and_resets_the_units(log):
@@ -32,7 +33,7 @@ def test_a_training_line_has_the_promised_keys_and_resets_the_units(log):
     (line,) = storage.read_jsonl(log.file)
     assert set(line) == {*logs, "step", "units", "units_per_second", "memory"}
     assert line["units"] == 12
-    assert log.counter["units"] == 0
+    assert log.seen.units == 0
 
 
 def test_an_evaluation_line_has_its_metrics_alone(log):
@@ -65,14 +66,26 @@ def test_a_resumed_run_drops_the_lines_beyond_its_checkpoint(log):
     assert [line["step"] for line in storage.read_jsonl(log.file)] == [1, 2]
 
 
-@pytest.mark.parametrize("switch", ["should_save", "should_evaluate"])
-def test_a_line_is_closed_at_every_checkpoint(log, switch):
+@pytest.mark.parametrize(
+    ("step", "switch", "closes"),
+    [(1, "should_evaluate", True), (10, "should_save", True), (1, "should_save", False)],
+)
+def test_a_line_is_closed_by_an_evaluation_and_the_end_but_by_no_checkpoint(
+    log, step, switch, closes
+):
     switches = control(**{switch: True})
-    log.on_step_end(None, state(), switches)
-    assert switches.should_log
-    quiet = control()
-    log.on_step_end(None, state(), quiet)
-    assert not quiet.should_log
+    log.on_step_end(None, state(step), switches)
+    assert switches.should_log is closes
+
+
+def test_units_of_an_earlier_attempt_are_counted_but_make_nobody_faster(log, monkeypatch):
+    moments = iter([100.0, 102.0, 102.0])
+    monkeypatch.setattr("finetune.training.callbacks.time.perf_counter", lambda: next(moments))
+    log.on_train_begin(None, state(2), None)
+    log.seen.units += 8
+    log.on_log(None, state(3), None, {"loss": 1.0})
+    (line,) = storage.read_jsonl(log.file)
+    assert (line["units"], line["units_per_second"]) == (20, 4.0)
 
 
 def test_progress_says_an_evaluation_in_one_line_even_without_a_terminal(capsys):

@@ -62,9 +62,12 @@ def cut(batch: dict[str, Any], sizes: list[int]) -> list[dict[str, Any]]:
 
 def gradients(model: nn.Module, batches: list[Any], fillers: list[bool]) -> tuple[Any, list[Any]]:
     model.zero_grad()
-    step = CoupledStep(Contrast(), model, model, batches, fillers)
+    step = CoupledStep(Contrast(), model, batches, fillers)
+    step.embed()
+    step.differentiate(model)
     for number, batch in enumerate(batches):
-        step.surrogate(number, batch, world=1, last=number == len(batches) - 1).backward()
+        last = number == len(batches) - 1
+        step.surrogate(number, batch, factor=1.0, world=1, last=last).backward()
     return step.total, [parameter.grad.clone() for parameter in model.parameters()]
 
 

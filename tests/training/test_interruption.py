@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from finetune.errors import Interrupted
+from finetune.errors import Interrupted, TimeIsUp
 from finetune.training.interruption import Interruption
 
 ARGUMENTS = SimpleNamespace(world_size=1, device="cpu")
@@ -45,8 +45,84 @@ def test_a_second_signal_ends_at_once(heeded):
     interruption = Interruption()
     with interruption.watching():
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted, match="second SIGTERM") as caught:
+            signal.raise_signal(signal.SIGTERM)
+    assert caught.value.exit_code == 143
+    assert "last checkpoint" in caught.value.fix
+
+
+def test_a_launchers_echo_of_ctrl_c_is_no_second_signal(heeded, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    interruption = Interruption()
+    with interruption.watching():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        interruption.signalled -= 2
+        with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_sigusr1_saves_and_goes_on():
+    interruption, control = Interruption(), switches()
+    with interruption.watching():
+        signal.raise_signal(signal.SIGUSR1)
+        interruption.on_step_end(ARGUMENTS, None, control)
+    assert control.should_save
+    assert not control.should_training_stop
+    later = switches()
+    interruption.on_step_end(ARGUMENTS, None, later)
+    assert not later.should_save
+    interruption.raise_if_asked(7)
+
+
+def test_a_file_saves_once_and_is_taken_away(tmp_path):
+    file = tmp_path / "SAVE"
+    interruption = Interruption(file=file)
+    file.touch()
+    interruption.looked -= 2
+    first, second = switches(), switches()
+    interruption.on_step_end(ARGUMENTS, None, first)
+    interruption.looked -= 2
+    interruption.on_step_end(ARGUMENTS, None, second)
+    assert (first.should_save, second.should_save) == (True, False)
+    assert not file.exists()
+
+
+def test_an_old_checkpoint_makes_for_a_new_one():
+    interruption, control = Interruption(save_minutes=5), switches()
+    interruption.on_step_end(ARGUMENTS, None, control)
+    assert not control.should_save
+    interruption.saved -= 301
+    interruption.on_step_end(ARGUMENTS, None, control)
+    assert control.should_save
+    again = switches()
+    interruption.on_save(ARGUMENTS, None, again)
+    interruption.on_step_end(ARGUMENTS, None, again)
+    assert not again.should_save
+
+
+def test_a_time_budget_saves_and_ends_without_an_error_code():
+    interruption, control = Interruption(max_hours=0.5), switches()
+    interruption.on_step_end(ARGUMENTS, None, control)
+    assert not control.should_training_stop
+    interruption.begun -= 1801
+    interruption.on_step_end(ARGUMENTS, None, control)
+    assert control.should_save
+    assert control.should_training_stop
+    with pytest.raises(TimeIsUp, match=r"train\.max_hours=0\.5") as caught:
+        interruption.raise_if_asked(7)
+    assert caught.value.exit_code == 0
+
+
+def test_what_another_rank_was_asked_for_is_done_here_too(monkeypatch):
+    asked = iter([1, 3 + signal.SIGTERM])
+    monkeypatch.setattr("finetune.training.ranks.largest", lambda *_: next(asked))
+    interruption, control = Interruption(), switches()
+    interruption.on_step_end(ARGUMENTS, None, control)
+    assert (control.should_save, control.should_training_stop) == (True, False)
+    interruption.on_step_end(ARGUMENTS, None, control)
+    assert control.should_training_stop
+    assert interruption.signal == signal.SIGTERM
 
 
 def test_handlers_are_given_back():
@@ -68,7 +144,7 @@ def test_without_a_signal_nothing_is_asked():
 )
 def test_only_an_epoch_that_was_broken_off_is_not_evaluated(epoch, step, evaluated):
     interruption = Interruption()
-    interruption.signal = signal.SIGINT
+    interruption.asked = 3 + signal.SIGINT
     control = SimpleNamespace(should_save=True, should_evaluate=True)
     interruption.on_epoch_end(
         None, SimpleNamespace(epoch=epoch, global_step=step, max_steps=9), control

@@ -4,29 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 
 from finetune.tasks.base import CoupledTask
 from finetune.training import refusal
 from finetune.training.rows import Rows
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory",
-        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes",
-        "CUDA out of memory. Tried to allocate 2.00 GiB",
-        "MPS backend out of memory",
-    ],
-)
-def test_torchs_ways_to_say_that_memory_ran_out_are_known(message):
-    assert refusal.is_out_of_memory(RuntimeError(message))
-
-
-def test_another_runtime_error_is_not_out_of_memory():
-    assert not refusal.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def test_out_of_memory_names_the_smaller_micro_batch():
@@ -40,6 +22,12 @@ def test_one_row_that_does_not_fit_gets_no_advice_to_halve_it():
     error = refusal.out_of_memory(7, 1)
     assert "1 row in" in error.problems[0]
     assert "micro_batch_size" not in error.fix
+
+
+def test_where_ranks_meet_within_a_pass_the_next_attempt_is_announced():
+    error = refusal.out_of_memory(7, 8, resumable=True)
+    assert error.exit_code == 5
+    assert "goes on from the last checkpoint with half of that" in error.fix
 
 
 def test_not_finite_names_step_rows_and_last_checkpoint():

@@ -154,10 +154,7 @@ def test_a_batch_without_a_unit_changes_neither_weights_nor_moments(
     run, _ = train(config_of(BERT, tmp_path, *options))
     one, two, three = (weights_of(run, step) for step in (1, 2, 3))
     assert one["model.safetensors"] == two["model.safetensors"] != three["model.safetensors"]
-    before, after = (
-        torch.load(run.checkpoints / f"step-{n}" / "optimizer.pt")["state"] for n in (1, 2)
-    )
-    assert all(torch.equal(before[k][m], after[k][m]) for k in before for m in before[k])
+    assert one["optimizer.safetensors"] == two["optimizer.safetensors"]
     assert trainers[0].seen.skipped == [2]
     assert log_of(run)[2]["loss"] == 0
 
@@ -174,7 +171,9 @@ def test_how_often_validation_is_scored_does_not_change_the_weights(tmp_path, ta
     quiet, _ = train(config_of(tag, tmp_path / "quiet", *options))
     often, _ = train(config_of(tag, tmp_path / "often", *options, *EVERY_STEP))
     assert any("eval_loss" in line for line in log_of(often))
-    assert weights_of(quiet, 3) == weights_of(often, 3)
+    one, two = weights_of(quiet, 3), weights_of(often, 3)
+    assert one.pop("trainer_state.json") != two.pop("trainer_state.json")  # the best score
+    assert one == two
     assert [n for n in log_of(often) if "loss" in n] == log_of(quiet)
 
 

@@ -1,0 +1,81 @@
+"""What a checkpoint holds beside the weights, and how training takes it up again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune.runs import storage
+from finetune.training import checkpoint, tensors
+
+if TYPE_CHECKING:
+    from finetune.training.seen import Seen
+
+OPTIMIZER, SCHEDULER, SCALER, SEEN = "optimizer", "scheduler", "scaler.json", "seen.json"
+PLAN = "plan.json"
+"""Beside the checkpoints: what a job that could not go on has learnt about memory."""
+
+
+def write(
+    folder: Path, *, optimizer: Any, scheduler: Any, scaler: Any, seen: Seen, state: Any
+) -> None:
+    """Write the state of a run into a folder that becomes a checkpoint.
+
+    Randomness is a function of seed and step (`seeding`), and so is the order of rows
+    (`sampling`): neither needs a file.
+
+    Args:
+        folder: An existing folder.
+        optimizer: Its ``state_dict()``.
+        scheduler: The learning rate's schedule.
+        scaler: Of fp16, or None.
+        seen: What was counted.
+        state: transformers' TrainerState: step, epoch, best-so-far, patience.
+    """
+    tensors.write(folder, OPTIMIZER, optimizer)
+    tensors.write(folder, SCHEDULER, scheduler.state_dict())
+    if scaler is not None:
+        storage.write_json(folder / SCALER, scaler.state_dict())
+    storage.write_json(folder / SEEN, seen.state())
+    state.save_to_json(str(folder / checkpoint.STATE))
+
+
+def read(folder: Path, *, optimizer: Any, scheduler: Any, scaler: Any, seen: Seen) -> None:
+    """Take up what `write` has left.
+
+    Raises:
+        ArtefactError: Files don't belong together.
+    """
+    optimizer.load_state_dict(tensors.read(folder, OPTIMIZER))
+    scheduler.load_state_dict(tensors.read(folder, SCHEDULER))
+    if scaler is not None and (folder / SCALER).is_file():
+        scaler.load_state_dict(storage.read_json(folder / SCALER))
+    seen.load(storage.read_json(folder / SEEN))
+    seen.halvings = max(seen.halvings, remembered_plan(folder.parent))
+
+
+def remember_plan(checkpoints: Path, halvings: int) -> None:
+    """Leave a note for the next attempt: micro-batches must be halved so often."""
+    storage.write_json(checkpoints / PLAN, {"halvings": halvings})
+
+
+def remembered_plan(checkpoints: Path) -> int:
+    """Return how often micro-batches must be halved from the start, by what was learnt before."""
+    file = checkpoints / PLAN
+    if not file.is_file():
+        return 0
+    content = storage.read_json(file)
+    return int(content.get("halvings", 0)) if isinstance(content, dict) else 0
+
+
+def current_state(trainer: Any) -> Any:
+    """Return transformers' state with what its callbacks remember, free of paths and history."""
+    from transformers.trainer_callback import ExportableState
+
+    state = trainer.state
+    for callback in [*trainer.callback_handler.callbacks, trainer.control]:
+        if isinstance(callback, ExportableState):
+            state.stateful_callbacks[type(callback).__name__] = callback.state()
+    state.best_model_checkpoint = None  # it would name a folder of this machine
+    state.log_history = []  # logs/metrics.jsonl has it
+    return state
