@@ -11,8 +11,8 @@ from typing import Any
 
 from finetune.errors import ArtefactError
 
-MAX_HEADER = 16_000_000
-"""Bytes. About 150,000 tensors; parsing more takes longer than a refusal may."""
+MAX_HEADER = 10_000_000
+"""Bytes. About 100,000 tensors; parsing more takes longer than a refusal may."""
 
 MAX_JSON = 64_000_000
 """Bytes of an index; the largest published ones have about 10 MB."""

@@ -16,7 +16,11 @@ from typing import Any
 
 from finetune.errors import StorageError
 
+SHORT = -1
+"""Stands for the error number that torch's own writer keeps to itself."""
+
 EXPLAINED = {
+    SHORT: "the disk is full or broken, for it took fewer bytes than it was given",
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the file system is read-only",
@@ -49,26 +53,29 @@ def explained(path: Path, *, needed: int | None = None) -> Iterator[None]:
             raise
         raise StorageError(
             f"Cannot write `{path}`: {EXPLAINED[code]}{free_space(path, code, needed)}.",
-            fix=FULL if code in (errno.ENOSPC, errno.EDQUOT) else ELSEWHERE,
+            fix=FULL if code in NO_SPACE else ELSEWHERE,
             where=str(path),
         ) from error
 
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, SHORT)
 FULL = "Free some space, then give the same command again: it goes on where it stopped."
 ELSEWHERE = "Make it writable, or name another place with run.dir=FOLDER."
 
 
 def errno_of(error: Exception) -> int | None:
-    """Return the system's error number, also where a library in Rust gives it as text only."""
+    """Return the system's error number, also where a library gives it as text only, or not."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno
+    if re.search(r"PytorchStreamWriter failed|enforce fail at inline_container", str(error)):
+        return SHORT
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found.group(1)) if found else None
 
 
 def free_space(path: Path, code: int | None, needed: int | None = None) -> str:
     """Return how many bytes are needed and free, when a write failed for want of space."""
-    if code not in (errno.ENOSPC, errno.EDQUOT):
+    if code not in NO_SPACE:
         return ""
     parent = next((folder for folder in path.parents if folder.exists()), Path("/"))
     wanted = "" if needed is None else f"{needed:,} bytes needed, "

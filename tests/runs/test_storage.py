@@ -91,6 +91,15 @@ def test_a_full_disk_met_by_a_library_in_rust_is_told_too(tmp_path):
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_met_by_torch_is_told_too(tmp_path):
+    import torch
+
+    told = r"the disk is full or broken.*bytes free"
+    with pytest.raises(StorageError, match=told), storage.explained(tmp_path / "optimizer.pt"):
+        torch.save({"state": torch.zeros(100_000)}, "/dev/full")
+
+
 def test_other_errors_pass_as_they_are(tmp_path):
     with pytest.raises(FileNotFoundError), storage.explained(tmp_path):
         (tmp_path / "none").read_text("utf-8")
