@@ -103,7 +103,7 @@ class Job:
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Return the exit code."""
-        for _ in polling(seconds, 0.01):
+        for _ in polling(seconds, 0.03):
             code = self.poll()
             if code is not None:
                 return code
@@ -188,12 +188,12 @@ def identity(file: Path) -> tuple[int, int] | None:
 
 
 def staged(run: RunFolder) -> frozenset[tuple[str, int]]:
-    """Return what lies among the checkpoints under a name that no complete one has."""
+    """Return the folders among the checkpoints under a name that no complete one has."""
     found = set()
     with contextlib.suppress(OSError):
         for entry in os.scandir(run.checkpoints):
             with contextlib.suppress(OSError):
-                if not entry.name.startswith((".bad", "step-")):
+                if entry.is_dir() and not entry.name.startswith((".bad", "step-")):
                     found.add((entry.name, entry.stat(follow_symlinks=False).st_ino))
     return frozenset(found)
 
@@ -302,6 +302,7 @@ def _forked(
 ) -> None:
     os.setsid()
     heed_signals()
+    multiprocessing.set_start_method(None, force=True)  # what loader workers are started by
     os.environ.update(variables)
     os.chdir(folder)
     written = os.open(log, os.O_WRONLY | os.O_APPEND)
@@ -348,9 +349,11 @@ class Moment(NamedTuple):
         return until(job, lambda: time.monotonic() >= deadline)
 
 
-def until(job: Job, condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
+def until(
+    job: Job, condition: Callable[[], bool], seconds: float = PATIENCE, pause: float = 0.001
+) -> bool:
     """Wait for a condition; tell whether it came true before the job ended."""
-    for _ in polling(seconds, 0.001):
+    for _ in polling(seconds, pause):
         if condition():
             return True
         if job.poll() is not None:
@@ -419,7 +422,7 @@ def finish(again: Callable[[], Job], *, trained: bool = False, tries: int = 30) 
     locked = 0
     for attempt in range(1, tries + 1):
         job = again()
-        if trained and until(job, functools.partial(job.has_done, "train")):
+        if trained and until(job, functools.partial(job.has_done, "train"), pause=0.03):
             job.end()  # the rest of the run is for another test
             return Ended(attempt, locked, job.said())
         code = job.wait()

@@ -10,11 +10,17 @@ import time
 
 import pytest
 
+from finetune.config.schema import TrainConfig
 from finetune.training import checkpoint
+from tests.contracts.cases import RECIPES
 from tests.faults import harness
 from tests.faults.harness import Moment
 from tests.faults.test_kill import CASES
 
+BERT, *_ = RECIPES
+ASKED = pytest.mark.skipif(
+    not hasattr(TrainConfig(), "save_steps"), reason="checkpoints cannot be asked for yet"
+)
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 GRACE = 30.0
 """Seconds within which a run ends after the first signal."""
@@ -111,6 +117,44 @@ def test_a_signal_at_a_random_moment_of_training_is_heeded_within_the_grace(tmp_
     assert time.monotonic() - sent < GRACE
     told_step(job)
     resumed(tmp_path, arguments)
+
+
+RARELY = (
+    "strategy=lora",
+    "train.logging_steps=3",
+    "train.eval_strategy=no",
+    "train.eval_steps=null",
+)
+"""Logged less often than saved, and saved only when asked to within the first epoch."""
+
+
+@ASKED
+@pytest.mark.parametrize(
+    "then", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
+def test_asked_for_a_checkpoint_a_run_saves_goes_on_and_resumes_between_two_log_lines(
+    tmp_path, then
+):
+    arguments = harness.command(BERT, *RARELY)
+    calls = {4: harness.signalling(signal.SIGUSR1), 5: harness.signalling(then)}
+    job = harness.fork(tmp_path, arguments, first=functools.partial(harness.within, BERT, calls))
+    assert job.wait() in (143, -signal.SIGKILL), job.said()
+    assert checkpoint.problem_with(job.run.checkpoints / "step-4") is None
+    newest = "step-4" if then == signal.SIGKILL else "step-5"
+    assert f"going on from {newest}" in resumed(tmp_path, arguments)
+
+
+@ASKED
+@pytest.mark.slow
+def test_asked_for_checkpoints_all_the_time_a_run_ends_in_the_same_bits(tmp_path):
+    arguments = harness.command(BERT, *RARELY)
+    calls = dict.fromkeys(range(1, 9), harness.signalling(signal.SIGUSR1))
+    first = functools.partial(harness.within, BERT, calls)
+    harness.finish(lambda: harness.fork(tmp_path, arguments, first=first), trained=True)
+    found = harness.differences(
+        harness.uninterrupted(tuple(arguments)), harness.fingerprint(tmp_path), trained=True
+    )
+    assert not found, found
 
 
 @pytest.mark.slow
