@@ -46,11 +46,11 @@ def run_job(
     """
     run = RunFolder(Path(config.run.dir) / config.name)
     rank, world = devices.world()
+    if rank != 0:
+        follow(run, config)  # a launcher ends these silently; the main process says why
+        return run
     with heeded(lambda: run.current):
-        if rank != 0:
-            follow(run, config)
-        else:
-            claimed(run, config, command=command, rows=rows, until=until, world=world)
+        claimed(run, config, command=command, rows=rows, until=until, world=world)
     return run
 
 
