@@ -17,7 +17,7 @@ from finetune.errors import ConfigError
 from finetune.models import load as loading
 from finetune.models import strategy
 from finetune.models.source import BaseModel
-from finetune.runs import storage
+from finetune.runs import identity, storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import augmentation, base_model, devices, rows
 from finetune.stages.devices import Device
@@ -103,7 +103,9 @@ def resumable(run: RunFolder, config: RunConfig) -> Path | None:
     from finetune.training import checkpoint
 
     if config.train.resume == "auto":
-        return checkpoint.newest_valid(run.checkpoints)
+        return checkpoint.newest_valid(
+            run.checkpoints, lambda manifest: identity.stranger(manifest, run)
+        )
     storage.remove_tree(run.checkpoints)  # a later step of an earlier attempt would pass for newer
     return None
 
@@ -199,7 +201,7 @@ def make_trainer(
                 settings.group_by_length,
                 settings.dataloader_num_workers,
             ),
-            facts={"recipe": config.recipe, "seed": config.seed},
+            facts={"recipe": config.recipe, "seed": config.seed, **identity.identity(run)},
             seen=seen,
             events=events,
             watch=Watch(settings.max_nonfinite_steps, settings.loss_spike_factor),

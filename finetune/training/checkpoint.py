@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +122,14 @@ def problem_with(checkpoint: Path) -> str | None:
     return None
 
 
-def newest_valid(folder: Path) -> Path | None:
+def newest_valid(
+    folder: Path, stranger: Callable[[Mapping[str, Any]], str | None] | None = None
+) -> Path | None:
     """Return the newest checkpoint that verifies; a bad one becomes ``.bad-…`` with a warning.
+
+    Args:
+        folder: Holds checkpoints.
+        stranger: Tells by a manifest why a checkpoint belongs to another run, if it does.
 
     Raises:
         ArtefactError: There are checkpoints and none verifies.
@@ -132,6 +138,8 @@ def newest_valid(folder: Path) -> Path | None:
     bad: list[tuple[Path, str]] = []
     for checkpoint in reversed(all_in(folder)):
         problem = problem_with(checkpoint)
+        if problem is None and stranger is not None:
+            problem = stranger(storage.read_json(checkpoint / MANIFEST))
         if problem is None:
             for other, why in bad:
                 aside = other.with_name(f".bad-{other.name}")

@@ -89,6 +89,46 @@ def test_when_no_checkpoint_is_valid_the_run_stops_and_nothing_is_moved(tmp_path
     assert {entry.name for entry in tmp_path.iterdir()} == {"step-3", "step-12"}
 
 
+def test_a_checkpoint_of_another_run_is_set_aside(tmp_path, caplog):
+    own, other = make(tmp_path, 3, base="a"), make(tmp_path, 12, base="b")
+    wrong = lambda manifest: "it is another run's" if manifest["base"] != "a" else None  # noqa: E731
+    with caplog.at_level(logging.WARNING):
+        assert checkpoint.newest_valid(tmp_path, wrong) == own
+    assert not other.exists()
+    assert "it is another run's" in caplog.text
+
+
+def test_a_checkpoint_that_was_being_replaced_is_there_again(tmp_path):
+    folder = make(tmp_path, 3)
+    folder.rename(checkpoint.replaced(folder))
+    assert checkpoint.newest_valid(tmp_path) == folder
+    assert checkpoint.problem_with(folder) is None
+
+
+def test_a_replacement_that_was_nearly_done_is_finished(tmp_path):
+    folder = make(tmp_path, 3)
+    make(tmp_path / "other", 3, newer=True)
+    folder.rename(checkpoint.replaced(folder))
+    (tmp_path / "other" / "step-3").rename(folder)
+    assert checkpoint.newest_valid(tmp_path) == folder
+    assert storage.read_json(folder / "manifest.json")["newer"]
+    assert not checkpoint.replaced(folder).exists()
+
+
+def test_one_of_two_checkpoints_of_a_step_is_there_at_any_moment(tmp_path, monkeypatch):
+    make(tmp_path, 3)
+    replace, moments = type(tmp_path).replace, []
+
+    def watched(self, target):
+        replace(self, target)
+        moments.append([e.name for e in tmp_path.iterdir() if checkpoint.problem_with(e) is None])
+
+    monkeypatch.setattr(type(tmp_path), "replace", watched)
+    make(tmp_path, 3)
+    assert moments
+    assert all(set(names) & {"step-3", ".replaced-step-3"} for names in moments)
+
+
 def test_newest_is_by_number_not_by_name(tmp_path):
     make(tmp_path, 9)
     assert checkpoint.newest_valid(make(tmp_path, 10).parent) == tmp_path / "step-10"
