@@ -161,6 +161,7 @@ def make_trainer(
     from finetune.training.batching import Batching
     from finetune.training.callbacks import MetricsLog, Progress
     from finetune.training.events import Events
+    from finetune.training.probe import Probe
     from finetune.training.resuming import remembered_plan
     from finetune.training.saving import Saving
     from finetune.training.seen import Seen
@@ -185,9 +186,11 @@ def make_trainer(
     if settings.early_stopping_patience is not None:
         everything.append(EarlyStoppingCallback(settings.early_stopping_patience))
     per_rank = -(-settings.global_batch_size // arguments.world_size)
-    micro = settings.micro_batch_size
+    micro, probe = settings.micro_batch_size, Probe()
     if micro == "auto":
         micro = min(per_rank, CPU_MICRO_BATCH) if device.name == "cpu" else per_rank
+        if device.name != "cpu":  # a host's memory does not end at one allocation that fails
+            everything.append(probe)
     with quiet_transformers():
         trainer = TaskTrainer(
             model,
@@ -207,6 +210,7 @@ def make_trainer(
             watch=Watch(settings.max_nonfinite_steps, settings.loss_spike_factor),
             callbacks=everything,
         )
+    probe.trainer = trainer
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer

@@ -68,14 +68,14 @@ class Stepper:
             try:
                 return self._attempt(model, inputs)
             except OutOfMemory as error:
-                self._cut_smaller(error)
+                self.cut_smaller(error)
                 model.zero_grad()
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 self._give_up(error)
 
-    def _cut_smaller(self, error: BaseException) -> None:
+    def cut_smaller(self, error: BaseException) -> None:
         """Halve micro-batches from now on; the rows of the global batch stay the same."""
         trainer = self.trainer
         largest = ranks.largest(
