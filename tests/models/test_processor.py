@@ -164,6 +164,7 @@ def test_a_tokenizer_of_an_odd_class_is_refused_in_a_sentence(tmp_path: Path) ->
 def test_options_that_point_to_code_are_refused_where_a_tokenizer_is_loaded(tmp_path: Path) -> None:
     folder = tmp_path / "bert"
     shutil.copytree(TINY / "bert", folder)
+    (folder / "config.json").unlink()  # a tokenizer alone: nothing else is looked at
     file = folder / "tokenizer_config.json"
     config = json.loads(file.read_text("utf-8")) | {"auto_map": {"AutoTokenizer": ["a.B", None]}}
     file.write_text(json.dumps(config), encoding="utf-8")

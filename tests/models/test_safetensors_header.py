@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -226,17 +228,20 @@ THOROUGH = settings(
 
 @st.composite
 def nearly_sound(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A right file with at most one number moved: what a random one would hardly ever be."""
+    """A right file in which at most one tensor is moved: what a random one would hardly ever be."""
     place, pairs = 0, []
-    for name in draw(st.lists(st.sampled_from("abcd"), max_size=4, unique=True)):
+    for name in draw(st.lists(st.sampled_from("abcd"), max_size=4)):
         kind, shape = draw(st.sampled_from(["F32", "U8", "F16"])), draw(st.lists(st.integers(0, 3)))
         size = int(np.prod(shape, dtype=np.int64)) * BITS[kind] // 8
         pairs.append((name, entry(kind, shape, [place, place + size])))
         place += size
     if pairs and draw(st.booleans()):
         offsets = draw(st.sampled_from(pairs))[1]["data_offsets"]
-        offsets[draw(st.integers(0, 1))] += draw(st.integers(-4, 4))
-    return text_of(draw(st.permutations(pairs))), bytes(max(0, place + draw(st.integers(-1, 1))))
+        by, ends = draw(st.integers(-4, 4)), draw(st.sampled_from([(0,), (1,), (0, 1), (0, 1)]))
+        for end in ends:
+            offsets[end] += by
+        place += draw(st.sampled_from([0, by]))
+    return text_of(draw(st.permutations(pairs))), bytes(max(0, place))
 
 
 def text_of(pairs: list[tuple[str, Any]]) -> bytes:
@@ -260,8 +265,8 @@ def assert_refused_or_sound(path: Path) -> bool:
         count = int(np.prod(info.shape, dtype=object))
         assert count * BITS[info.dtype] == (info.end - info.start) * 8
     assert (owners == 1).all(), "every byte belongs to exactly one tensor"
-    header = json.loads(path.read_bytes()[8:first])
-    assert set(tensors) == set(header) - {"__metadata__"}
+    pairs = json.loads(path.read_bytes()[8:first], object_pairs_hook=list)
+    assert sorted(tensors) == sorted(key for key, _ in pairs if key != "__metadata__")
     return True
 
 
@@ -291,7 +296,8 @@ def test_what_is_nearly_sound_is_accepted_exactly_when_it_is_and_the_library_agr
     if assert_refused_or_sound(path):
         with safe_open(path, "np") as opened:
             assert set(opened.keys()) == set(read_header(path))
-    else:
+    elif max(Counter(re.findall(rb'"[a-d]"', file[0])).values(), default=1) == 1:
+        # the library takes the last of two tensors of one name
         with pytest.raises(SafetensorError), safe_open(path, "np"):
             pytest.fail("sound, but we refused it")
 
