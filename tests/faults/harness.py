@@ -146,6 +146,14 @@ class Job:
             return self.run.is_done(stage)
         return False
 
+    def met_a_lock(self, code: int) -> bool:
+        """Tell whether a process of an earlier attempt still held the run; a launcher exits 1."""
+        return code == LOCKED or (code == 1 and "is in use by" in self.said())
+
+    def came_too_late(self, code: int) -> bool:
+        """Tell whether the run was finished before, by an attempt killed after its last write."""
+        return code != 0 and "is a finished run" in self.said() and self.run.is_finished()
+
     def ranks(self, number: str) -> list[int]:
         """Return the processes of this session that have a rank."""
         return [pid for pid in members(self.pid) if f"RANK={number}".encode() in variables_of(pid)]
@@ -426,9 +434,9 @@ def finish(again: Callable[[], Job], *, trained: bool = False, tries: int = 30) 
             job.end()  # the rest of the run is for another test
             return Ended(attempt, locked, job.said())
         code = job.wait()
-        if code == 0:
+        if code == 0 or job.came_too_late(code):
             return Ended(attempt, locked, job.said())
-        assert code == LOCKED, f"exit {code}:\n{job.said()}"
+        assert job.met_a_lock(code), f"exit {code}:\n{job.said()}"
         locked += 1
         time.sleep(0.5)
     raise AssertionError(f"locked {locked} times")

@@ -16,6 +16,7 @@ OTHERWISE = {
     ),
     "scored every step": ("train.eval_steps=1",),
     "scored once an epoch": ("train.eval_strategy=epoch", "train.eval_steps=null"),
+    "saved every third step": ("train.save_strategy=steps", "train.save_steps=3"),
     "scored on more rows": ("train.eval_max_rows=9", "train.logging_steps=2"),
 }
 
@@ -31,10 +32,8 @@ def weights(fingerprint):
     return found
 
 
-@pytest.mark.parametrize(
-    "how", [next(iter(OTHERWISE)), *(pytest.param(how, marks=pytest.mark.slow)
-                                     for how in list(OTHERWISE)[1:])],
-)  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("how", OTHERWISE)
 def test_weights_and_optimiser_are_the_same_bits(how):
     usual = tuple(harness.command(BERT, "strategy=lora"))
     assert weights(harness.uninterrupted((*usual, *OTHERWISE[how]))) == weights(

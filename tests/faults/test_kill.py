@@ -45,12 +45,12 @@ def killed_and_finished(folder, arguments, moments, *, everyone=False, trained=T
     return struck, ended
 
 
-def test_three_kills_within_one_epoch_change_no_bit(tmp_path):
+def test_kills_within_one_epoch_change_no_bit(tmp_path):
     tag, *more = CASES["accumulation"]
-    moments = [Moment("step", 3, 0.004), Moment("saving", 4), Moment("step", 5, 0.012)]
+    moments = [Moment("step", 3, 0.004), Moment("saving", 4)]
     assert all(moment.step < EPOCH for moment in moments)
     struck, _ = killed_and_finished(tmp_path / "cut", harness.command(tag, *more), moments)
-    assert struck == 3
+    assert struck == len(moments)
 
 
 @pytest.mark.slow

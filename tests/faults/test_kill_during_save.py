@@ -32,7 +32,7 @@ CALLS = (
 BEFORE, SAVED = 4, 6
 """The run is resumed from the first step; the save of the second is watched."""
 END = "end-of-the-watched-save"
-SAMPLE = 2
+SAMPLE = 1
 STRACE = shutil.which("strace")
 pytestmark = pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from finetune.config.schema import TrainConfig
 from finetune.training import checkpoint
 from tests.contracts.cases import RECIPES
 from tests.faults import harness
@@ -18,9 +17,6 @@ from tests.faults.harness import Moment
 from tests.faults.test_kill import CASES
 
 BERT, *_ = RECIPES
-ASKED = pytest.mark.skipif(
-    not hasattr(TrainConfig(), "save_steps"), reason="checkpoints cannot be asked for yet"
-)
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 GRACE = 30.0
 """Seconds within which a run ends after the first signal."""
@@ -56,9 +52,8 @@ def test_a_signal_between_micro_batches_saves_after_the_whole_step(tmp_path):
     assert "going on from step-3" in resumed(tmp_path, arguments)
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", CODES)
 def test_a_second_signal_ends_at_once_and_leaves_the_previous_checkpoint(tmp_path, number):
     tag, *more = CASES["accumulation"]
     arguments = harness.command(tag, *more)
@@ -87,9 +82,8 @@ def test_a_second_signal_while_saving_leaves_a_checkpoint_that_verifies(tmp_path
     resumed(tmp_path, arguments)
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", CODES)
 def test_a_signal_to_every_process_of_a_run_with_loader_workers_saves_too(tmp_path, number):
     tag, *more = CASES["workers"]
     arguments = harness.command(tag, *more)
@@ -128,7 +122,6 @@ RARELY = (
 """Logged less often than saved, and saved only when asked to within the first epoch."""
 
 
-@ASKED
 @pytest.mark.parametrize(
     "then", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
@@ -144,7 +137,6 @@ def test_asked_for_a_checkpoint_a_run_saves_goes_on_and_resumes_between_two_log_
     assert f"going on from {newest}" in resumed(tmp_path, arguments)
 
 
-@ASKED
 @pytest.mark.slow
 def test_asked_for_checkpoints_all_the_time_a_run_ends_in_the_same_bits(tmp_path):
     arguments = harness.command(BERT, *RARELY)
