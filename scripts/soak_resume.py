@@ -22,7 +22,6 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -112,7 +111,6 @@ class Soak:
         self.cases: dict[str, Any] = before.get("cases", {})
         self.references: dict[str, Any] = before.get("references", {})
         self.lock = threading.Lock()
-        self.making: Counter[str] = Counter()
         self.locks = {one.name: threading.Lock() for one in self.pool}
 
     def save(self) -> None:
@@ -150,12 +148,13 @@ class Soak:
         """Strike one run, finish it, compare it."""
         chance = random.Random(f"{self.seed} {number}")
         of = self.pool[number % len(self.pool)]
-        whole = self.reference(of)
         folder = self.folder / f"case-{number:04}"
         shutil.rmtree(folder, ignore_errors=True)
         began = time.monotonic()
         result: dict[str, Any] = {"configuration": asdict(of), "strikes": []}
         try:
+            whole = self.reference(of)
+            began = time.monotonic()
             for _ in range(chance.randint(1, 5)):
                 if harness.run_in(folder).is_finished():
                     break
@@ -170,7 +169,7 @@ class Soak:
             result["differences"] = [f"did not finish: {error}"[:2000]]
         result["seconds"] = round(time.monotonic() - began, 1)
         if not result["differences"]:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         with self.lock:
             self.cases[str(number)] = result
             self.save()
