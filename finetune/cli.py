@@ -21,6 +21,7 @@ Fine-tune a pretrained model: recipe in, merged model and report out.
 
   show recipe=NAME …       the resolved configuration
   list [GROUP]             recipes, or the choices of model, task, data, strategy
+  launch --num_processes 2 recipe=NAME …  the whole job on several processes or GPUs
   prepare recipe=NAME …    the data alone: splits, audit, report
   evaluate FOLDER …        score a finished run again, with other evaluate.… settings
   predict FOLDER FILE      answer the rows of a file with a finished run
@@ -37,7 +38,7 @@ Options:      --debug shows tracebacks;  --help and list KEY explain keys, such 
 TRUST = "--trust-remote-code"
 """The only way to let code in that is not ours: typed by the user, never read from a file."""
 VERBS = ("run", "show", "list", "prepare", "evaluate", "predict", "inspect", "report",
-         "doctor", "help")  # fmt: skip
+         "doctor", "launch", "help")  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,7 +59,8 @@ def call(arguments: list[str]) -> int:
         complain(error)
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("\nStopped. The same command goes on from where it stopped.\n")
+        if os.environ.get("RANK", "0") == "0" and "FINETUNE_LAUNCH_FOLDER" not in os.environ:
+            sys.stderr.write("\nStopped. The same command goes on from where it stopped.\n")
         return 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,18 +69,25 @@ def call(arguments: list[str]) -> int:
         if debug:
             raise
         where = traceback.extract_tb(error.__traceback__)[-1]
-        sys.stderr.write(
-            f"\nerror: An unexpected {type(error).__name__} at "
-            f"{Path(where.filename).name}:{where.lineno}: {' '.join(str(error).split())[:500]}\n"
-            "  → This is a fault of the program: give the same command with --debug and report "
-            "the traceback.\n"
+        complain(
+            FinetuneError(
+                f"An unexpected {type(error).__name__} at {Path(where.filename).name}:"
+                f"{where.lineno}: {' '.join(str(error).split())[:500]}",
+                fix="This is a fault of the program: give the same command with --debug and "
+                "report the traceback.",
+            )
         )
         return 1
     return 0
 
 
 def complain(error: FinetuneError) -> None:
-    """Print what is wrong, a line for each problem, and what to do."""
+    """Print what is wrong, a line for each problem, and what to do; of several ranks, one does."""
+    if "WORLD_SIZE" in os.environ:
+        from finetune.runs import roll
+
+        if roll.is_said_elsewhere(error):
+            return
     sys.stderr.write("\n")
     for problem in error.problems:
         sys.stderr.write(f"error: {problem}\n")
@@ -101,6 +110,9 @@ def dispatch(arguments: list[str]) -> None:
         from finetune.version import __version__
 
         sys.stdout.write(f"finetune {__version__}\n")
+        return
+    if arguments[0] == "launch":
+        launch(arguments[1:])
         return
     sweep = [argument for argument in arguments if argument in ("-m", "--multirun")]
     arguments = [argument for argument in arguments if argument not in sweep]
@@ -155,16 +167,41 @@ def compose(arguments: Sequence[str]) -> Any:
 
 def run(arguments: Sequence[str]) -> None:
     """Run the whole job."""
+    config = trained(arguments)
+    settle()
+    from finetune.stages.job import run_job
+
+    run_job(config, command=["python", "-m", "finetune", *arguments])
+
+
+def launch(arguments: Sequence[str]) -> None:
+    """Run the whole job on several processes."""
+    from finetune.runs.folder import RunFolder
+    from finetune.stages import launch as launching
+
+    options, settings = launching.divided(arguments)
+    config = trained(settings)  # every mistake once, before anything is started
+    settle()
+    debug = ["--debug"] if "--debug" in sys.argv else []
+    alone = launching.launch(
+        options,
+        [*settings, *debug],
+        RunFolder(Path(config.run.dir) / config.name),
+        timeout=config.train.dist_timeout,
+    )
+    if alone is not None:
+        run([word for word in alone if word != "--debug"])
+
+
+def trained(arguments: Sequence[str]) -> Any:
+    """Return the configuration of a job that trains."""
     config = compose(arguments)
     if not config.task.trains:
         raise ConfigError(
             f"`recipe={config.recipe}` prepares data and trains nothing.",
             fix=f"Give `python -m finetune prepare {' '.join(arguments)}`, or another recipe.",
         )
-    settle()
-    from finetune.stages.job import run_job
-
-    run_job(config, command=["python", "-m", "finetune", *arguments])
+    return config
 
 
 def prepare(arguments: Sequence[str]) -> None:

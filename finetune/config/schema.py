@@ -175,6 +175,8 @@ class TrainConfig:
     """Report a loss of so many times the median of recent steps in logs/events.jsonl."""
     resume: Literal["auto", "never"] = "auto"
     """Whether an unfinished run goes on from its newest valid checkpoint."""
+    dist_timeout: int = bounded(600, low=1)
+    """Seconds that processes wait for each other before the one that hangs is named and ended."""
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     """Each row once an epoch, or each class equally often, rows of rare ones being repeated."""
 

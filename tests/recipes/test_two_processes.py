@@ -14,6 +14,8 @@ import pytest
 
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
+from tests.faults import harness
+from tests.faults.test_ranks import WIRED
 from tests.stages.finished import BERT, arguments, say
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,10 +26,10 @@ LAUNCH = [
 pytestmark = pytest.mark.slow
 
 
-def launch(folder, port, *more, **options):
+def launch(folder, *more, **options):
     """Start a job of two ranks."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [*LAUNCH, "--main_process_port", str(port), "-m", "finetune"]
+    command = [*LAUNCH, "--main_process_port", str(harness.free_port()), "-m", "finetune"]
     return subprocess.Popen(
         [*command, *arguments(BERT, folder, "model.dropout=0.0", *more)],
         cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -46,7 +48,7 @@ def finished(process, seconds=240):
 
 
 def test_two_ranks_train_as_one_and_count_each_validation_row_once(tmp_path):
-    code, said = finished(launch(tmp_path / "two", 29611))
+    code, said = finished(launch(tmp_path / "two"))
     assert code == 0, said
     assert "with 2 processes" in said
     alone = say(*arguments(BERT, tmp_path / "one", "model.dropout=0.0"))
@@ -68,7 +70,7 @@ def evaluations(run):
 
 
 def test_an_odd_number_of_validation_rows_is_scored_whole(tmp_path):
-    code, said = finished(launch(tmp_path / "two", 29612, "train.eval_max_rows=5"))
+    code, said = finished(launch(tmp_path / "two", "train.eval_max_rows=5"))
     assert code == 0, said
     alone = say(*arguments(BERT, tmp_path / "one", "model.dropout=0.0", "train.eval_max_rows=5"))
     assert alone.code == 0, alone.err
@@ -80,41 +82,32 @@ def test_an_odd_number_of_validation_rows_is_scored_whole(tmp_path):
 
 def test_a_failure_before_training_ends_both_ranks_with_one_message(tmp_path):
     began = time.monotonic()
-    code, said = finished(launch(tmp_path, 29613, f"data.path={tmp_path}/none.csv"), 90)
+    code, said = finished(launch(tmp_path, f"data.path={tmp_path}/none.csv"), 90)
     assert code != 0
     assert said.count("error: ") == 1, said
     assert "none.csv" in said
     assert time.monotonic() - began < 80
 
 
+@pytest.mark.skipif(not WIRED, reason="stages/train.py doesn't join its ranks yet")
 def test_a_killed_rank_ends_the_job_and_leaves_a_checkpoint_to_go_on_from(tmp_path):
     from finetune.training import checkpoint
 
     steps = ("train.max_steps=400", "train.eval_strategy=steps", "train.eval_steps=4")
-    process = launch(tmp_path, 29614, *steps)
-    checkpoints = RunFolder(tmp_path / "case").checkpoints
+    process = launch(tmp_path, *steps)
+    run = RunFolder(tmp_path / "case")
+    pids = []
     try:
         deadline = time.monotonic() + 180
-        while not checkpoint.all_in(checkpoints) and time.monotonic() < deadline:
+        while not checkpoint.all_in(run.checkpoints) and time.monotonic() < deadline:
             time.sleep(0.2)
-        (second,) = ranks(29614, "1")
-        os.kill(second, signal.SIGKILL)
-        code, _ = finished(process, 90)
+        pids = [storage.read_json(run.path / ".ranks" / f"{rank}.json")["pid"] for rank in (0, 1)]
+        os.kill(pids[1], signal.SIGKILL)
+        code, said = finished(process, 90)
     finally:
-        for rank in ranks(29614, "0") + ranks(29614, "1"):
-            os.kill(rank, signal.SIGKILL)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     assert code != 0
-    assert checkpoint.newest_valid(checkpoints) is not None
-
-
-def ranks(port, number):
-    """Return the processes of a launch that have a rank."""
-    wanted = {f"MASTER_PORT={port}".encode(), f"RANK={number}".encode()}
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and wanted <= set(
-                (entry / "environ").read_bytes().split(b"\0")
-            ):
-                found.append(int(entry.name))
-    return found
+    assert said.count("error: Rank 1 died after step") == 1, said
+    assert checkpoint.newest_valid(run.checkpoints) is not None
