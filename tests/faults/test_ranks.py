@@ -196,6 +196,8 @@ def test_an_error_of_one_rank_is_shown_once_and_ends_all(tmp_path):
     job = launch(tmp_path, fault=BAD_ROW)
     try:
         assert job.wait() == 3, job.said()
+        said = storage.read_json(job.run.path / ".ranks" / "1.error.json")["at"]
+        assert time.time() - said < 25, "about 5 s where nothing else runs"
         (problem,) = problems(job)
         assert problem.startswith("error: Row intents.csv:7 has no text. [rank 1 after step")
         written = storage.read_json(job.run.error)
