@@ -133,8 +133,13 @@ def read_config(
 
 
 def set_dropout(config: Any, rate: float) -> None:
-    """Set every dropout in a configuration and in those nested in it."""
+    """Set every dropout in a configuration and in those nested in it.
+
+    Dropping whole layers is another thing: it is only switched off, with a rate of 0.
+    """
     for key, value in vars(config).items():
+        if "layerdrop" in key and rate:
+            continue
         if "drop" in key and isinstance(value, (int, float)) and not isinstance(value, bool):
             setattr(config, key, rate)
         elif hasattr(value, "model_type"):

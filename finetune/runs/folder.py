@@ -185,6 +185,8 @@ class RunFolder:
             os.close(descriptor)
             raise
         self._lock = descriptor
+        # A loader worker would hold it on for seconds after this process was killed.
+        os.register_at_fork(after_in_child=self.unlock)
 
     def unlock(self) -> None:
         """Let go of the folder."""
@@ -238,6 +240,7 @@ class RunFolder:
             else:
                 changes.refuse_unknown(allow, new)
                 self.clear()  # nothing was finished: a mistake in the first command blocks nothing
+            storage.refuse_links(self.path)
             with storage.explained(self.path):
                 self.error.unlink(missing_ok=True)
             if not self.config.is_file() or self.config.read_bytes() != config_text.encode():

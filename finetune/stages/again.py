@@ -5,6 +5,7 @@ from __future__ import annotations
 from finetune.config.schema import RunConfig
 from finetune.errors import ConfigError
 from finetune.runs.folder import RunFolder
+from finetune.stages.signals import heeded
 
 
 def evaluate_again(run: RunFolder, config: RunConfig) -> None:
@@ -13,7 +14,7 @@ def evaluate_again(run: RunFolder, config: RunConfig) -> None:
     Raises:
         ConfigError: The run has no exported model.
     """
-    from finetune.stages import base_model
+    from finetune.stages import base_model, prepared
     from finetune.stages.announce import say
     from finetune.stages.evaluate import evaluate
     from finetune.stages.job import finish
@@ -25,9 +26,11 @@ def evaluate_again(run: RunFolder, config: RunConfig) -> None:
         )
     run.lock()
     try:
-        say("evaluate", f"{run.merged} on {config.evaluate.max_rows or 'all'} test rows")
-        with run.stage("evaluate") as facts:
-            facts.update(evaluate(run, config, base_model.resolve(config)))
-        finish(run, config)
+        with heeded(lambda: run.current):
+            prepared.verify(run)
+            say("evaluate", f"{run.merged} on {config.evaluate.max_rows or 'all'} test rows")
+            with run.stage("evaluate") as facts:
+                facts.update(evaluate(run, config, base_model.resolve(config)))
+            finish(run, config)
     finally:
         run.unlock()

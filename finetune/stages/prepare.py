@@ -51,7 +51,8 @@ def prepare(run: RunFolder, config: RunConfig, base: BaseModel | None, *, rows: 
     if not len(kept["train"]):
         raise DataError(
             "No training row is left after preparing the data.",
-            fix="See data/audit.json for what each step dropped.",
+            fix="Look at what data.clean drops and what data.split gives to the other splits; "
+            "data.clean=as_is drops nothing.",
         )
     task.learn(audit)
     splits.write(run, kept)

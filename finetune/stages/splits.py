@@ -25,11 +25,8 @@ def write(run: RunFolder, splits: dict[str, Any]) -> None:
 
     run.data.mkdir(parents=True, exist_ok=True)
     for name, dataset in splits.items():
-        target = run.data / f"{name}.parquet"
-        temporary = target.with_suffix(".tmp")
-        with storage.explained(target):
+        with storage.temporary_file(run.data / f"{name}.parquet") as temporary:
             pq.write_table(dataset.with_format("arrow")[:], temporary)
-            temporary.replace(target)
 
 
 def read(run: RunFolder, split: str, *, max_rows: int | None = None) -> Any:
@@ -63,22 +60,17 @@ def write_encoded(run: RunFolder, split: str, pieces: Iterator[list[Features]]) 
     """Write features as an Arrow stream, which is later mapped and not read."""
     import pyarrow as pa
 
-    target = encoded_file(run, split)
-    temporary = target.with_suffix(".tmp")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    writer = None
-    with storage.explained(target):
+    first = next(pieces, None)
+    if first is None:
+        return
+    table = pa.Table.from_pylist(first)
+    with (
+        storage.temporary_file(encoded_file(run, split)) as temporary,
+        pa.ipc.new_stream(str(temporary), table.schema) as writer,
+    ):
+        writer.write_table(table)
         for features in pieces:
-            table = pa.Table.from_pylist(
-                features, schema=writer.schema if writer is not None else None
-            )
-            if writer is None:
-                writer = pa.ipc.new_stream(str(temporary), table.schema)
-                writer.schema = table.schema
-            writer.write_table(table)
-        if writer is not None:
-            writer.close()
-            temporary.replace(target)
+            writer.write_table(pa.Table.from_pylist(features, schema=table.schema))
 
 
 class Fetcher:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
-import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.config.schema import RunConfig
-from finetune.errors import ConfigError
 from finetune.models import load as loading
 from finetune.models import strategy
 from finetune.models.source import BaseModel
-from finetune.runs import identity, storage
+from finetune.runs import attempts, identity, storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import augmentation, base_model, devices, rows
+from finetune.stages.arguments import training_arguments
 from finetune.stages.devices import Device
 from finetune.tasks.base import Task
 
@@ -33,7 +30,6 @@ CPU_MICRO_BATCH = 32
 """Larger micro-batches don't compute faster on a CPU and take more memory."""
 SAVE_FILE = "SAVE"
 """A file of this name in the run folder asks for a checkpoint."""
-PACKAGES = {"comet_ml": "comet_ml", "tensorboard": "tensorboard", "mlflow": "mlflow"}
 
 
 def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
@@ -42,6 +38,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     Raises:
         NumericsError: Loss or gradient is not finite, or memory ran out.
     """
+    from finetune.training import ranks
     from finetune.training.interruption import Interruption
 
     task: Task = config.task
@@ -62,8 +59,10 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         max_hours=config.train.max_hours,
         save_minutes=config.train.save_minutes,
     )
+    rank, world = devices.world()
+    ranks.join(run, rank, world, timeout=config.train.dist_timeout, device=device.name)
     trainer = make_trainer(run, config, task, model, device, callbacks=[interruption])
-    with quiet_transformers(), interruption.watching():
+    with quiet_transformers(), interruption.watching(), ranks.together(run, trainer):
         optimise(trainer, resumable(run, config))
     interruption.raise_if_asked(trainer.state.global_step)
     state = trainer.state
@@ -103,9 +102,12 @@ def resumable(run: RunFolder, config: RunConfig) -> Path | None:
     from finetune.training import checkpoint
 
     if config.train.resume == "auto":
-        return checkpoint.newest_valid(
+        found = checkpoint.newest_valid(
             run.checkpoints, lambda manifest: identity.stranger(manifest, run)
         )
+        if found is not None and devices.world()[0] == 0:
+            attempts.note(run, resumed_from=found.name)
+        return found
     storage.remove_tree(run.checkpoints)  # a later step of an earlier attempt would pass for newer
     return None
 
@@ -122,6 +124,8 @@ def optimise(trainer: TaskTrainer, resume: Path | None) -> None:
         trainer.state = TrainerState.load_from_json(str(resume / checkpoint.STATE))
         trainer.seen.load(storage.read_json(resume / resuming.SEEN))
         return
+    if resume is not None:
+        trainer.load_weights(resume)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     trainer.save_last()
 
@@ -214,84 +218,6 @@ def make_trainer(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
-
-
-def training_arguments(run: RunFolder, config: RunConfig, task: Task, device: Device) -> Any:
-    """Return transformers' arguments for our settings."""
-    from transformers import TrainingArguments
-
-    settings = config.train
-    evaluates = settings.eval_strategy != "no" and has_validation(run)
-    strategy_name = settings.eval_strategy if evaluates else "no"
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(run.path / "logs" / "tensorboard")
-    values: dict[str, Any] = {
-        "output_dir": str(run.checkpoints),
-        "per_device_train_batch_size": 1,
-        "gradient_accumulation_steps": 1,
-        "num_train_epochs": settings.num_train_epochs,
-        "max_steps": settings.max_steps or -1,
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.lr_scheduler_type,
-        "warmup_steps": warmup_steps(config, run),
-        "weight_decay": settings.weight_decay,
-        "max_grad_norm": settings.max_grad_norm,
-        "optim": settings.optim,
-        "bf16": device.precision == "bf16",
-        "fp16": device.precision == "fp16",
-        "use_cpu": device.name == "cpu",
-        "logging_strategy": "steps",
-        "logging_steps": settings.logging_steps,
-        "logging_nan_inf_filter": False,
-        "eval_strategy": strategy_name,
-        "eval_steps": settings.eval_steps,
-        "save_strategy": "no",  # `Saving` and `Interruption` ask for checkpoints
-        "save_total_limit": settings.save_total_limit,
-        "metric_for_best_model": f"eval_{task.primary}" if evaluates else None,
-        "greater_is_better": task.greater_is_better if evaluates else None,
-        "seed": config.seed,
-        "report_to": trackers(config.tracking.report_to),
-        "run_name": config.name,
-        "remove_unused_columns": False,
-        "disable_tqdm": True,
-        "ddp_find_unused_parameters": False,  # gradients are added up by `exchange`
-        "ddp_broadcast_buffers": False,  # ranks do nothing together within a pass
-        "log_level": "error",
-        "log_level_replica": "error",
-        "label_names": [],
-        "restore_callback_states_from_checkpoint": True,  # the patience of early stopping
-    }
-    if settings.gradient_checkpointing:
-        values["activation_checkpointing"] = True
-        values["activation_checkpointing_kwargs"] = {"use_reentrant": False}
-    return TrainingArguments(**values)
-
-
-def warmup_steps(config: RunConfig, run: RunFolder) -> int:
-    """Return how many steps the learning rate rises over, rounded down.
-
-    A schedule's first step has learning rate 0 when there is a warm-up, so that a warm-up of less
-    than one step, rounded up, would let a run of one step learn nothing.
-    """
-    settings = config.train
-    per_epoch = -(-rows.of_an_epoch(run, config) // settings.global_batch_size)
-    steps = settings.max_steps or math.ceil((settings.num_train_epochs or 1) * per_epoch)
-    return int(settings.warmup_ratio * steps)
-
-
-def has_validation(run: RunFolder) -> bool:
-    """Tell whether the validation split has rows."""
-    return bool(storage.read_json(run.data / "audit.json")["splits"].get("validation"))
-
-
-def trackers(names: list[Any]) -> list[str]:
-    """Return the trackers, refusing those whose package is not installed."""
-    for name in names:
-        if importlib.util.find_spec(PACKAGES.get(name, name)) is None:
-            raise ConfigError(
-                f"`tracking.report_to` names {name}, which is not installed.",
-                fix=f"Run `pip install {name}`, or leave it out with tracking.report_to=[].",
-            )
-    return list(names)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.errors import ArtefactError
+from finetune.errors import ArtefactError, StorageError
 from finetune.runs import storage
 
 if TYPE_CHECKING:
@@ -56,6 +57,27 @@ def write_weights(model: nn.Module, folder: Path, state_dict: Any = None) -> Non
         )
 
 
+@contextlib.contextmanager
+def staged(target: Path, *, needed: int | None = None) -> Iterator[Path]:
+    """Yield a folder of our own in which a checkpoint is made; nothing stays if that fails.
+
+    Args:
+        target: Where the checkpoint is to be.
+        needed: Its bytes, about.
+    """
+    staging = target.with_name(".saving")
+    with storage.explained(target, needed=needed):
+        storage.remove_tree(staging)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir(mode=0o700)
+        try:
+            yield staging
+        except Exception:
+            with contextlib.suppress(OSError, StorageError):
+                storage.remove_tree(staging)
+            raise
+
+
 def has_ended(checkpoint: Path) -> bool:
     """Tell whether training was over when a checkpoint was written."""
     return bool(storage.read_json(checkpoint / MANIFEST).get("ended"))
@@ -72,6 +94,7 @@ def commit(staged: Path, target: Path, facts: Mapping[str, Any]) -> None:
             for file in sorted(staged.rglob("*"))
             if file.is_file()
         }
+        staged.chmod(0o777 & ~storage.current_umask())
         storage.sync_tree(staged)
         storage.write_json(staged / MANIFEST, {**facts, "files": files})
         before = replaced(target)

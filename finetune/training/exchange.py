@@ -65,9 +65,10 @@ class Copies:
         return context
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
-        """Add a micro-batch's gradient to this rank's."""
+        """Add a micro-batch's gradient to this rank's; none, where all layers were dropped."""
         del last
-        self.accelerator.backward(loss)
+        if loss.requires_grad:
+            self.accelerator.backward(loss)
 
     def finish(self) -> None:
         """Add the gradients of all ranks up."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,3 +50,19 @@ class StepLoader(DataLoader):
 def only(items: list[StepBatch]) -> StepBatch:
     """Collate a list of one: the plan already is the whole step."""
     return items[0]
+
+
+def heed_the_parent_alone(worker: int) -> None:
+    """In a loader worker: only the process that made it ends it, not a signal to the group."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        while True:
+            if signal.sigwaitinfo({signal.SIGTERM}).si_pid == os.getppid():
+                os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,13 +41,36 @@ def write(
     state.save_to_json(str(folder / checkpoint.STATE))
 
 
-def read(folder: Path, *, optimizer: Any, scheduler: Any, scaler: Any, seen: Seen) -> None:
+def size(model: Any, optimizer: Any) -> int:
+    """Return about how many bytes a checkpoint takes: trained weights and optimiser state."""
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    return int(trained + tensors.nbytes(optimizer))
+
+
+def read(
+    folder: Path,
+    *,
+    optimizer: Any,
+    scheduler: Any,
+    scaler: Any,
+    seen: Seen,
+    cut: Callable[[dict[str, Any], Any], dict[str, Any]] | None = None,
+) -> None:
     """Take up what `write` has left.
+
+    Args:
+        folder: The checkpoint.
+        optimizer: Takes its state.
+        scheduler: Takes its state.
+        scaler: Of fp16, or None.
+        seen: Takes the counts.
+        cut: Cuts the optimiser's whole state as its parameters are cut, where they are.
 
     Raises:
         ArtefactError: Files don't belong together.
     """
-    optimizer.load_state_dict(tensors.read(folder, OPTIMIZER))
+    state = tensors.read(folder, OPTIMIZER)
+    optimizer.load_state_dict(cut(state, optimizer) if cut is not None else state)
     scheduler.load_state_dict(tensors.read(folder, SCHEDULER))
     if scaler is not None and (folder / SCALER).is_file():
         scaler.load_state_dict(storage.read_json(folder / SCALER))

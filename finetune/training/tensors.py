@@ -48,6 +48,15 @@ def parted(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     raise TypeError(f"A {type(value).__name__} at `{path}` has no place in a checkpoint.")
 
 
+def nbytes(value: Any) -> int:
+    """Return the bytes of all tensors in a nested state."""
+    if isinstance(value, torch.Tensor):
+        return int(value.numel() * value.element_size())
+    if isinstance(value, Mapping):
+        return sum(nbytes(item) for item in value.values())
+    return sum(map(nbytes, value)) if isinstance(value, (list, tuple)) else 0
+
+
 def alone(tensor: torch.Tensor) -> torch.Tensor:
     """Return a tensor on the host that shares no memory with another one."""
     full = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

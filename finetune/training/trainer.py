@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from finetune.runs import storage
-from finetune.tasks.base import Task
-from finetune.training import batching, checkpoint, ranks, resuming, sampling, validation
+from finetune.tasks.base import CoupledTask, Task
+from finetune.training import (
+    batching,
+    checkpoint,
+    ranks,
+    resuming,
+    sampling,
+    sharded,
+    validation,
+)
 from finetune.training.batching import Batching, StepBatch
 from finetune.training.events import Events
 from finetune.training.exchange import Copies, Exchange, Shards
-from finetune.training.loader import StepDataset, StepLoader, only
+from finetune.training.loader import StepDataset, StepLoader, heed_the_parent_alone, only
 from finetune.training.rows import Rows
 from finetune.training.seen import Seen
 from finetune.training.stepper import Stepper, Watch
@@ -74,6 +81,9 @@ class TaskTrainer(Trainer):
             callbacks=list(callbacks),
         )
         self.model_accepts_loss_kwargs = False
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        if plugin is not None:
+            plugin.transformer_cls_names_to_wrap = sharded.blocks(model)
 
     @property
     def micro_batch_size(self) -> int:
@@ -97,7 +107,11 @@ class TaskTrainer(Trainer):
             lengths=rows.lengths if self.cut.group_by_length else None,
         )
         return StepLoader(
-            self.dataset(), batch_sampler=sampler, collate_fn=only, num_workers=self.cut.workers
+            self.dataset(),
+            batch_sampler=sampler,
+            collate_fn=only,
+            num_workers=self.cut.workers,
+            worker_init_fn=heed_the_parent_alone,
         )
 
     def dataset(self) -> StepDataset:
@@ -162,7 +176,8 @@ class TaskTrainer(Trainer):
         was_training = model.training
         model.eval()
         rank, world = self.args.process_index, self.args.world_size
-        places, world = validation.share(self.task, len(rows), rank=rank, world=world)
+        together = self.is_sharded or isinstance(self.task, CoupledTask)
+        places, world = validation.share(len(rows), rank=rank, world=world, together=together)
         part = validation.judge(
             self.task,
             model,
@@ -192,15 +207,15 @@ class TaskTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Stage a checkpoint, then publish it whole; rank 0 alone writes."""
         del trial
-        folder = Path(self.args.output_dir)
-        target, staging = folder / f"step-{self.state.global_step}", folder / ".saving"
+        target = Path(self.args.output_dir) / f"step-{self.state.global_step}"
         inner = self.accelerator.unwrap_model(model)
-        weights = None
-        optimizer = self.optimizer.state_dict()
+        weights, optimizer = None, self.optimizer.state_dict()
+        if self.is_sharded:
+            keep = bool(self.args.should_save)
+            weights = sharded.trained_weights(inner, keep=keep)
+            optimizer = sharded.whole(optimizer, keep=keep)
         if self.args.should_save:
-            with storage.explained(target):
-                storage.remove_tree(staging)
-                staging.mkdir(parents=True)
+            with checkpoint.staged(target, needed=resuming.size(inner, optimizer)) as staging:
                 checkpoint.write_weights(inner, staging, weights)
                 resuming.write(
                     staging,
@@ -234,6 +249,13 @@ class TaskTrainer(Trainer):
             getattr(callback, "stops", False) for callback in self.callback_handler.callbacks
         )
 
+    def load_weights(self, checkpoint: Path) -> None:
+        """Load a checkpoint's weights, before anything is wrapped or cut."""
+        super()._load_from_checkpoint(str(checkpoint))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Leave it to `load_weights`."""
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Take up what the checkpoint holds beside the weights."""
         if checkpoint is not None:
@@ -243,6 +265,7 @@ class TaskTrainer(Trainer):
                 scheduler=self.lr_scheduler,
                 scaler=getattr(self.accelerator, "scaler", None),
                 seen=self.seen,
+                cut=sharded.in_shards if self.is_sharded else None,
             )
 
     def _load_scaler(self, checkpoint: str | None) -> None:

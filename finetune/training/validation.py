@@ -28,12 +28,17 @@ def batch_size(task: Task, micro: int) -> int:
     return BATCH if isinstance(task, CoupledTask) else min(BATCH, micro * 2)
 
 
-def share(task: Task, rows: int, *, rank: int, world: int) -> tuple[list[int], int]:
+def share(rows: int, *, rank: int, world: int, together: bool) -> tuple[list[int], int]:
     """Return a rank's rows and how many ranks share them.
 
-    Rows that are judged against each other are judged together, by every rank alike.
+    Args:
+        rows: Rows of the validation split.
+        rank: This rank.
+        world: Number of ranks.
+        together: Whether every rank takes all rows: they are judged against each other, or ranks
+            meet within a forward pass and must do as many.
     """
-    if isinstance(task, CoupledTask):
+    if together:
         rank, world = 0, 1
     return list(range(rank, rows, world)), world
 

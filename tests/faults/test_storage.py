@@ -239,7 +239,6 @@ def test_a_link_that_waits_in_a_new_run_s_folder_is_not_followed(name, tmp_path,
     assert ended.code == 6, ended.err
 
 
-@pytest.mark.xfail(strict=True, reason="RunFolder.claim does not call storage.refuse_links yet")
 def test_a_link_planted_in_an_unfinished_run_is_refused_and_named(tmp_path, victim):
     command = (*QUICK, "train.max_steps=1")
     assert call("prepare", *command, folder=tmp_path).code == 0

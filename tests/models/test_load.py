@@ -191,3 +191,12 @@ def test_4_bit_weights_are_counted_as_what_they_stand_for(base: Base) -> None:
     assert loading.parameter_count(packed) == loading.parameter_count(plain)
     plain.requires_grad_(False)
     assert loading.parameter_count(plain, trainable=True) == 0
+
+
+@pytest.mark.parametrize(("rate", "layers"), [(0.3, 0.1), (0.0, 0.0)])
+def test_dropping_whole_layers_is_only_ever_switched_off(rate, layers):
+    from transformers import Wav2Vec2Config
+
+    config = Wav2Vec2Config(layerdrop=0.1, hidden_dropout=0.1)
+    loading.set_dropout(config, rate)
+    assert (config.hidden_dropout, config.layerdrop) == (rate, layers)

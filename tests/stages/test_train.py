@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.errors import ConfigError
 from finetune.runs.folder import RunFolder
-from finetune.stages import train as stage
 from tests.stages.finished import BERT, GPT, arguments
 from tests.training.drive import config_of, log_of, train, weights_of
 
@@ -123,13 +121,6 @@ def test_facts_say_how_the_batch_was_cut(tmp_path):
     assert 0 < facts["trainable_parameters"] < facts["total_parameters"]
 
 
-def test_a_tracker_that_is_not_installed_is_said():
-    with pytest.raises(ConfigError, match="swanlab") as caught:
-        stage.trackers(["swanlab"])
-    assert "pip install swanlab" in caught.value.fix
-    assert stage.trackers([]) == []
-
-
 def test_a_run_without_validation_rows_trains_on_all_others_and_keeps_the_last_step(
     tmp_path: Path,
 ) -> None:
@@ -158,15 +149,3 @@ def test_a_run_without_validation_rows_trains_on_all_others_and_keeps_the_last_s
     assert storage.read_json(run.data / "audit.json")["splits"]["validation"] == 0
     assert run.manifest()["stages"]["train"]["kept"] == "step-2"
     assert (run.merged / "model.safetensors").is_file()
-
-
-def test_a_run_of_one_step_learns_in_it() -> None:
-    from finetune import cli
-    from tests.stages.finished import finished
-
-    run = finished(BERT)
-    config = cli.compose([f"run={run.path}"])
-    config.train.max_steps = 1
-    assert stage.warmup_steps(config, run) == 0
-    config.train.max_steps = 200
-    assert stage.warmup_steps(config, run) == 12

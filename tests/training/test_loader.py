@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+
 import pytest
 import torch
 
 from finetune.training.batching import StepSampler
-from finetune.training.loader import StepDataset, StepLoader, only
+from finetune.training.loader import StepDataset, StepLoader, heed_the_parent_alone, only
 from finetune.training.sampling import Shuffled
 
 
@@ -53,3 +56,25 @@ def test_workers_make_the_same_batches():
 
 def test_the_dataset_is_as_long_as_its_rows():
     assert len(StepDataset(7, fetch, collate)) == 7
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_group_leaves_loader_workers_to_their_parent(number):
+    """Else a run that is told to stop loses its workers before it has saved."""
+    made = StepLoader(
+        StepDataset(10, fetch, collate),
+        batch_sampler=loader().batch_sampler,
+        collate_fn=only,
+        num_workers=1,
+        worker_init_fn=heed_the_parent_alone,
+    )
+    steps = iter(made)
+    next(steps)
+    (worker,) = steps._workers
+    helper = subprocess.run(["kill", f"-{int(number)}", str(worker.pid)], check=False)
+    assert helper.returncode == 0
+    assert sum(1 for _ in steps) == 2
+    assert worker.is_alive() or worker.exitcode == 0
+    del steps
+    worker.join(20)
+    assert worker.exitcode == 0

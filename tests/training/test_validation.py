@@ -76,10 +76,10 @@ def test_each_row_counts_once_in_its_order_whatever_the_ranks(count, world):
     assert found["eval_agreement"] == 1.0
 
 
-def test_ranks_share_rows_unless_they_are_judged_against_each_other(monkeypatch):
-    assert validation.share(Echo(), 5, rank=1, world=2) == ([1, 3], 2)
+def test_ranks_share_rows_unless_they_must_go_together(monkeypatch):
+    assert validation.share(5, rank=1, world=2, together=False) == ([1, 3], 2)
+    assert validation.share(5, rank=1, world=2, together=True) == ([0, 1, 2, 3, 4], 1)
     monkeypatch.setattr(CoupledTask, "__abstractmethods__", frozenset())
-    assert validation.share(CoupledTask(), 5, rank=1, world=2) == ([0, 1, 2, 3, 4], 1)
     assert [validation.batch_size(CoupledTask(), micro) for micro in (1, 64)] == [32, 32]
     assert [validation.batch_size(Echo(), micro) for micro in (1, 64)] == [2, 32]
 

@@ -1,0 +1,35 @@
+"""Whether the launch asks for shards, and that Accelerate heeds it: on a CPU it would not.
+
+With `cpu=True` Accelerate 1.15 takes ACCELERATE_USE_FSDP and ACCELERATE_USE_DEEPSPEED for unset and
+trains plain copies without a word; without it, and without a device, it starts no group at all.
+"""
+
+from __future__ import annotations
+
+import os
+
+ASKED = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+
+
+def is_asked_for() -> bool:
+    """Tell whether `accelerate launch` was given a configuration that shards the model."""
+    return any(os.environ.get(name, "false").lower() in ("true", "1") for name in ASKED)
+
+
+def heed_on_cpu() -> None:
+    """Let Accelerate form its group over gloo and shard as it does on devices.
+
+    Call it before anything of Accelerate is made, on the CPU and when shards are asked for.
+    """
+    from accelerate import state
+    from accelerate.utils import DistributedType
+
+    os.environ["ACCELERATE_TORCH_DEVICE"] = "cpu"
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    os.environ.setdefault("DS_BUILD_OPS", "0")
+    os.environ["ACCELERATE_USE_CPU"] = "false"
+
+    def over_gloo(*_: object, **__: object) -> tuple[str, DistributedType]:
+        return "gloo", DistributedType.MULTI_GPU
+
+    state.PartialState._prepare_backend = over_gloo

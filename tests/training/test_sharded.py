@@ -1,0 +1,81 @@
+"""Models of which each rank holds a part."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+
+from finetune.training import sharded
+from tests.training.two_ranks import results
+
+TINY = {"vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+def test_blocks_are_those_that_transformers_keeps_whole_but_none_around_an_embedding():
+    bert = BertModel(BertConfig(**TINY, intermediate_size=8))
+    assert sharded.blocks(bert) == ["BertLayer"]
+    assert "BertEmbeddings" in bert._no_split_modules
+    llama = LlamaForCausalLM(LlamaConfig(**TINY, intermediate_size=8))
+    assert sharded.blocks(llama) == ["LlamaDecoderLayer"]
+    assert sharded.blocks(nn.Linear(2, 2)) == []
+
+
+def work(rank, folder):
+    """Train a step in shards, take the state out, put it back, and train another."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 1))
+    model[0].bias.requires_grad_(False)
+    model.register_buffer("seen", torch.tensor(4))
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.1)
+
+    def step(number):
+        model(torch.full((2, 3), 1.0 + number)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step(0)
+    keep = rank == 0
+    weights = sharded.trained_weights(model, keep=keep)
+    state = sharded.whole(optimizer.state_dict(), keep=keep)
+    everywhere = sharded.whole(optimizer.state_dict(), keep=True)
+    step(1)
+    after = sharded.trained_weights(model, keep=True)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name in weights:
+                full = [weights[name]]
+                torch.distributed.broadcast_object_list(full, src=0)
+                weight.copy_(
+                    torch.distributed.tensor.distribute_tensor(
+                        full[0], weight.device_mesh, list(weight.placements)
+                    )
+                )
+    optimizer.load_state_dict(sharded.in_shards(everywhere, optimizer))
+    cut = optimizer.state[trained[0]]["exp_avg"]
+    step(1)
+    return {
+        "weights": weights,
+        "state": state,
+        "is_cut": isinstance(cut, DTensor) and cut.to_local().shape != cut.shape,
+        "after": after,
+        "again": sharded.trained_weights(model, keep=True),
+    }
+
+
+def test_whole_tensors_come_out_on_the_rank_that_writes_and_go_back_exactly(tmp_path):
+    first, second = results(tmp_path, work)
+    assert set(first["weights"]) == {"0.weight", "1.weight", "1.bias", "seen"}
+    assert first["weights"]["0.weight"].shape == (5, 3)
+    assert set(second["weights"].values()) == {None}
+    assert first["state"]["state"][0]["exp_avg"].shape == (5, 3)
+    assert second["state"]["state"][0]["exp_avg"] is None
+    for found in (first, second):
+        assert found["is_cut"]
+        assert all(torch.equal(found["after"][k], found["again"][k]) for k in found["after"])
+        assert not torch.equal(found["after"]["0.weight"], first["weights"]["0.weight"])
