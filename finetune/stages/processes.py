@@ -47,6 +47,7 @@ def launch_id() -> str:
         "MASTER_PORT",
         "TORCHELASTIC_RUN_ID",
         "TORCHELASTIC_RESTART_COUNT",
+        "SLURM_RESTART_COUNT",  # a job that is queued again has the same ports as before
         "WORLD_SIZE",
     )
     return "|".join(os.environ.get(name, "") for name in names)
@@ -136,11 +137,11 @@ def wait_for_data(run: RunFolder, timeout: float) -> None:
         DistributedError: The main process died, or gave no sign of life for so many seconds.
         EchoError: It failed.
     """
-    begun, rank, world = parent_start(), *devices.world()
+    parent, begun, (rank, world) = os.getppid(), parent_start(), devices.world()
     roll = Roll(run.path, rank, world)
     last, heard = "", time.monotonic()
     while not is_of_this_launch(marker(run), begun):
-        if os.getppid() == 1:
+        if os.getppid() != parent:  # in a container the launcher itself may be process 1
             raise DistributedError("The main process has gone away before the data was ready.")
         sign = read(heartbeat(run))
         if sign != last and is_of_this_launch(heartbeat(run), begun):
@@ -184,10 +185,16 @@ def read(file: Path) -> str:
 
 
 def is_of_this_launch(file: Path, begun: float) -> bool:
-    """Tell whether the main process of this launch has written a file."""
+    """Tell whether the main process of this launch has written a file.
+
+    An earlier launch may have had the same name; its file is older than this launcher, as far as
+    clocks can be trusted between nodes. Where the name is unique they need not be.
+    """
     text = read(file)
     if not (text == launch_id() or text.startswith(f"{launch_id()}|")):
         return False
+    if os.environ.get("TORCHELASTIC_RUN_ID", "none") not in ("", "none"):
+        return file.exists()
     with contextlib.suppress(OSError):
         return file.stat().st_mtime >= begun
     return False

@@ -44,9 +44,10 @@ def test_a_marker_is_of_one_launch(tmp_path, monkeypatch):
 
 
 def test_followers_stop_when_the_launcher_is_gone(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "getppid", lambda: 1)
+    parents = iter([77, 77, 1])
+    monkeypatch.setattr(os, "getppid", lambda: next(parents))
     monkeypatch.setattr(processes, "parent_start", lambda: 0.0)
-    with pytest.raises(DistributedError) as caught:
+    with pytest.raises(DistributedError, match="gone away") as caught:
         processes.follow(RunFolder(tmp_path), None)
     assert caught.value.exit_code == 9
 
@@ -55,10 +56,32 @@ def test_a_marker_older_than_the_launcher_is_not_believed(tmp_path, monkeypatch)
     run = RunFolder(tmp_path)
     processes.write_marker(run)
     os.utime(processes.marker(run), (1, 1))
+    assert processes.is_of_this_launch(processes.marker(run), 0.0)
+    assert not processes.is_of_this_launch(processes.marker(run), 100.0)
+
+
+def test_clocks_of_two_nodes_need_not_agree_where_the_launch_has_a_name_of_its_own(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "5f1c")
+    run = RunFolder(tmp_path)
+    processes.write_marker(run)
+    os.utime(processes.marker(run), (1, 1))
+    assert processes.is_of_this_launch(processes.marker(run), 100.0)
+
+
+def test_a_launcher_that_is_process_1_of_a_container_is_not_taken_for_gone(tmp_path, monkeypatch):
+    run = RunFolder(tmp_path)
     monkeypatch.setattr(os, "getppid", lambda: 1)
-    monkeypatch.setattr(processes, "parent_start", lambda: 100.0)
-    with pytest.raises(DistributedError):
-        processes.follow(run, None)
+    monkeypatch.setattr(processes, "parent_start", lambda: 0.0)
+    processes.write_marker(run)
+    processes.wait_for_data(run, 5.0)
+
+
+def test_a_job_that_slurm_queued_again_is_another_launch(monkeypatch):
+    first = processes.launch_id()
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert processes.launch_id() != first
 
 
 def test_the_launchers_start_lies_in_the_past():
