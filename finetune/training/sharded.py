@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +30,34 @@ def blocks(model: nn.Module) -> list[str]:
     return sorted((names & present) - around)
 
 
+@contextlib.contextmanager
+def shared_embeddings_left_together(model: nn.Module) -> Iterator[None]:
+    """Keep Accelerate from sharding an embedding apart from a third module that shares its weight.
+
+    It makes groups of their own of the input and the output embeddings; T5's encoder and decoder
+    hold the same weight again. Such a weight then stays in the group of the whole model.
+    """
+    sides = ("get_input_embeddings", "get_output_embeddings")
+    found = [get() for side in sides if (get := getattr(model, side, None)) is not None]
+    ends = [module for module in found if module is not None]
+    shared = {id(module.weight) for module in ends}
+    others = [
+        module
+        for module in model.modules()
+        if id(getattr(module, "weight", None)) in shared and not any(module is end for end in ends)
+    ]
+    if not others:
+        yield
+        return
+    for side in sides:
+        setattr(model, side, lambda: None)
+    try:
+        yield
+    finally:
+        for side in sides:
+            delattr(model, side)
+
+
 def whole(value: Any, *, keep: bool) -> Any:
     """Return a nested state with its shards put together, on the host.
 
@@ -49,12 +78,17 @@ def whole(value: Any, *, keep: bool) -> Any:
 
 
 def trained_weights(model: nn.Module, *, keep: bool) -> dict[str, Tensor]:
-    """Return the trained weights and the buffers, put together; all ranks call this together."""
-    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    """Return the trained weights and the buffers, put together; all ranks call this together.
+
+    A weight that several modules share comes once, under its first name.
+    """
+    left_out = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    names = {name for name, _ in model.named_parameters()}
+    left_out |= {n for n, _ in model.named_parameters(remove_duplicate=False)} - names
     return {
         name: whole(value, keep=keep)
         for name, value in model.state_dict().items()
-        if name not in frozen and isinstance(value, torch.Tensor)
+        if name not in left_out and isinstance(value, torch.Tensor)
     }
 
 

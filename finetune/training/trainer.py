@@ -93,6 +93,10 @@ class TaskTrainer(Trainer):
             size = (size + 1) // 2
         return size
 
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        with sharded.shared_embeddings_left_together(self.model):
+            return super()._prepare_for_training(*args, **kwargs)
+
     # -- batches -------------------------------------------------------------------------------
 
     def get_train_dataloader(self) -> DataLoader[Any]:

@@ -7,7 +7,14 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from finetune.training import sharded
 from tests.training.two_ranks import results
@@ -22,6 +29,23 @@ def test_blocks_are_those_that_transformers_keeps_whole_but_none_around_an_embed
     llama = LlamaForCausalLM(LlamaConfig(**TINY, intermediate_size=8))
     assert sharded.blocks(llama) == ["LlamaDecoderLayer"]
     assert sharded.blocks(nn.Linear(2, 2)) == []
+
+
+def test_an_embedding_that_three_modules_share_is_not_sharded_apart():
+    config = T5Config(vocab_size=11, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    model = T5ForConditionalGeneration(config)
+    with sharded.shared_embeddings_left_together(model):
+        assert model.get_input_embeddings() is None
+    assert model.get_input_embeddings() is model.shared
+    written = sharded.trained_weights(model, keep=True)
+    assert "shared.weight" in written
+    assert not {"encoder.embed_tokens.weight", "lm_head.weight"} & set(written)
+
+
+def test_embeddings_that_are_only_tied_to_the_output_are_left_to_accelerate():
+    llama = LlamaForCausalLM(LlamaConfig(**TINY, intermediate_size=8, tie_word_embeddings=True))
+    with sharded.shared_embeddings_left_together(llama):
+        assert llama.get_input_embeddings() is not None
 
 
 def work(rank, folder):
