@@ -104,6 +104,8 @@ class Interrupted(FinetuneError):
 class TimeIsUp(Interrupted):
     """The run has used its time and saved what was done; the same command goes on."""
 
+    exit_code = 0
+
     def __init__(self, problems: str, *, fix: str = "") -> None:
         super().__init__(0, problems, fix=fix)
         self.exit_code = 0

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from finetune import errors
-from finetune.errors import ConfigError, FinetuneError, Interrupted, did_you_mean, nearest
+from finetune.errors import ConfigError, FinetuneError, Interrupted, TimeIsUp, did_you_mean, nearest
 
 
 def subclasses() -> list[type[FinetuneError]]:
@@ -27,7 +27,7 @@ def test_the_tree_drawn_in_the_docstring_has_every_error_with_its_code(kind):
 
 
 def test_codes_are_distinct_and_none_is_that_of_a_fault_of_the_program():
-    codes = [kind.exit_code for kind in subclasses() if kind is not Interrupted]
+    codes = [kind.exit_code for kind in subclasses() if not issubclass(kind, Interrupted)]
     assert len(set(codes)) == len(codes)
     assert not {0, 1} & set(codes)
 
@@ -35,6 +35,10 @@ def test_codes_are_distinct_and_none_is_that_of_a_fault_of_the_program():
 def test_a_signal_gives_its_code():
     assert Interrupted(2, "x").exit_code == 130
     assert Interrupted(15, "x").exit_code == 143
+
+
+def test_a_used_up_time_budget_is_no_failure():
+    assert TimeIsUp("x").exit_code == TimeIsUp.exit_code == 0
 
 
 def test_an_error_carries_its_sentences_apart_and_reads_as_one():

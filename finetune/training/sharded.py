@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from finetune.errors import ConfigError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+SIDES = ("get_input_embeddings", "get_output_embeddings")
 
 
 def blocks(model: nn.Module) -> list[str]:
@@ -18,8 +22,7 @@ def blocks(model: nn.Module) -> list[str]:
     A block around an embedding is left out, since embeddings are shards of their own.
     """
     names = set(getattr(model, "_no_split_modules", None) or ())
-    getters = (getattr(model, f"get_{side}_embeddings", None) for side in ("input", "output"))
-    embeddings = [found for get in getters if get is not None and (found := get()) is not None]
+    embeddings = ends(model)
     around = {
         type(module).__name__
         for module in model.modules()
@@ -30,6 +33,30 @@ def blocks(model: nn.Module) -> list[str]:
     return sorted((names & present) - around)
 
 
+def ends(model: nn.Module) -> list[nn.Module]:
+    """Return the input and the output embeddings, as far as the model tells them."""
+    found = []
+    for side in SIDES:
+        with contextlib.suppress(AttributeError, NotImplementedError):  # CLIP has several towers
+            found.append(getattr(model, side)())
+    return [module for module in found if module is not None]
+
+
+def refuse_what_no_shard_can_be_made_of(model: nn.Module) -> None:
+    """Say what to do about a model that FSDP2 cannot cut.
+
+    Raises:
+        ConfigError: A weight is a single number without a dimension, such as CLIP's temperature.
+    """
+    single = [name for name, weight in model.named_parameters() if weight.dim() == 0]
+    if single:
+        raise ConfigError(
+            f"FSDP2 can't make shards of this model: its weight `{single[0]}` is a single number.",
+            fix="Launch with conf/accelerate/ddp.yaml (conf/accelerate/cpu.yaml without a device): "
+            "every rank then holds the whole model.",
+        )
+
+
 @contextlib.contextmanager
 def shared_embeddings_left_together(model: nn.Module) -> Iterator[None]:
     """Keep Accelerate from sharding an embedding apart from a third module that shares its weight.
@@ -37,24 +64,22 @@ def shared_embeddings_left_together(model: nn.Module) -> Iterator[None]:
     It makes groups of their own of the input and the output embeddings; T5's encoder and decoder
     hold the same weight again. Such a weight then stays in the group of the whole model.
     """
-    sides = ("get_input_embeddings", "get_output_embeddings")
-    found = [get() for side in sides if (get := getattr(model, side, None)) is not None]
-    ends = [module for module in found if module is not None]
-    shared = {id(module.weight) for module in ends}
+    own = ends(model)
+    shared = {id(module.weight) for module in own}
     others = [
         module
         for module in model.modules()
-        if id(getattr(module, "weight", None)) in shared and not any(module is end for end in ends)
+        if id(getattr(module, "weight", None)) in shared and not any(module is end for end in own)
     ]
     if not others:
         yield
         return
-    for side in sides:
+    for side in SIDES:
         setattr(model, side, lambda: None)
     try:
         yield
     finally:
-        for side in sides:
+        for side in SIDES:
             delattr(model, side)
 
 

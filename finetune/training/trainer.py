@@ -83,6 +83,7 @@ class TaskTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
         if plugin is not None:
+            sharded.refuse_what_no_shard_can_be_made_of(model)
             plugin.transformer_cls_names_to_wrap = sharded.blocks(model)
 
     @property
@@ -94,6 +95,8 @@ class TaskTrainer(Trainer):
         return size
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.is_fsdp_enabled:
+            return super()._prepare_for_training(*args, **kwargs)
         with sharded.shared_embeddings_left_together(self.model):
             return super()._prepare_for_training(*args, **kwargs)
 

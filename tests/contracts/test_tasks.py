@@ -77,10 +77,12 @@ def test_a_coupled_loss_in_pieces_is_the_loss_in_one_pass(
     total.backward()
     pieces = trainable(model)
     batches = [batch_of(case, rows[start : start + micro]) for start in range(0, len(rows), micro)]
-    step = CoupledStep(task, pieces, pieces, batches, [False] * len(batches))
+    step = CoupledStep(task, pieces, batches, [False] * len(batches))
+    step.embed()
+    step.differentiate(pieces)
     for number, part in enumerate(batches):
         last = number == len(batches) - 1
-        step.surrogate(number, part, world=1, last=last).backward()
+        step.surrogate(number, part, factor=1.0, world=1, last=last).backward()
     assert step.total.item() == pytest.approx(total.item(), rel=1e-5)
     for (name, one), (_, other) in zip(
         whole.named_parameters(), pieces.named_parameters(), strict=True

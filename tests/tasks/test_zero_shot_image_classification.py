@@ -73,9 +73,11 @@ def test_the_temperature_learns_when_it_may(
     for item, values in zip(features, pixels, strict=True):
         item["pixel_values"] = values
     batches = [task.collate(features[:1]), task.collate(features[1:])]
-    step = CoupledStep(task, model, model, batches, [False, False])
+    step = CoupledStep(task, model, batches, [False, False])
+    step.embed()
+    step.differentiate(model)
     for number, batch in enumerate(batches):
-        step.surrogate(number, batch, world=1, last=number == 1).backward()
+        step.surrogate(number, batch, factor=1.0, world=1, last=number == 1).backward()
     assert (model.logit_scale.grad is not None) == trainable
     assert model.visual_projection.weight.grad.norm() > 0
 

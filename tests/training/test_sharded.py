@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -10,16 +11,21 @@ from torch.distributed.tensor import DTensor
 from transformers import (
     BertConfig,
     BertModel,
+    CLIPConfig,
+    CLIPModel,
     LlamaConfig,
     LlamaForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
 )
 
+from finetune.errors import ConfigError
 from finetune.training import sharded
 from tests.training.two_ranks import results
 
 TINY = {"vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+SIDE = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+CLIP = CLIPConfig(text_config=SIDE, vision_config={**SIDE, "image_size": 8, "patch_size": 4})
 
 
 def test_blocks_are_those_that_transformers_keeps_whole_but_none_around_an_embedding():
@@ -46,6 +52,17 @@ def test_embeddings_that_are_only_tied_to_the_output_are_left_to_accelerate():
     llama = LlamaForCausalLM(LlamaConfig(**TINY, intermediate_size=8, tie_word_embeddings=True))
     with sharded.shared_embeddings_left_together(llama):
         assert llama.get_input_embeddings() is not None
+
+
+def test_a_model_that_tells_no_embeddings_has_none():
+    assert sharded.ends(nn.Linear(2, 2)) == []
+    assert sharded.ends(CLIPModel(CLIP)) == []
+
+
+def test_a_weight_without_a_dimension_is_refused_before_any_rank_waits():
+    with pytest.raises(ConfigError, match=r"logit_scale.*single number.*ddp\.yaml"):
+        sharded.refuse_what_no_shard_can_be_made_of(CLIPModel(CLIP))
+    sharded.refuse_what_no_shard_can_be_made_of(nn.Linear(2, 2))
 
 
 def work(rank, folder):
