@@ -42,18 +42,41 @@ def ends(model: nn.Module) -> list[nn.Module]:
     return [module for module in found if module is not None]
 
 
-def refuse_what_no_shard_can_be_made_of(model: nn.Module) -> None:
-    """Say what to do about a model that FSDP2 cannot cut.
+OPTIMIZERS = ("adamw_torch", "adamw_torch_fused", "sgd")
+"""Those whose arithmetic knows shards: neither bitsandbytes' kernels nor Adafactor's factors do."""
+
+WHOLE = (
+    "Launch with conf/accelerate/ddp.yaml (conf/accelerate/cpu.yaml without a device): "
+    "every rank then holds the whole model."
+)
+
+
+def refuse_what_no_shard_can_be_made_of(model: nn.Module, optimizer: str) -> None:
+    """Say what to do about a model or an optimiser that FSDP2 cannot cut.
+
+    Args:
+        model: As it will be trained.
+        optimizer: The name of the optimiser.
 
     Raises:
-        ConfigError: A weight is a single number without a dimension, such as CLIP's temperature.
+        ConfigError: A weight is a single number without a dimension, such as CLIP's temperature;
+            layers are quantised to 8 bits; or the optimiser knows no shards.
     """
     single = [name for name, weight in model.named_parameters() if weight.dim() == 0]
     if single:
         raise ConfigError(
             f"FSDP2 can't make shards of this model: its weight `{single[0]}` is a single number.",
-            fix="Launch with conf/accelerate/ddp.yaml (conf/accelerate/cpu.yaml without a device): "
-            "every rank then holds the whole model.",
+            fix=WHOLE,
+        )
+    if any(type(weight).__name__ == "Int8Params" for weight in model.parameters()):
+        raise ConfigError(
+            "FSDP2 can't make shards of 8-bit layers (strategy.quantization.bits=8).",
+            fix=f"Set strategy.quantization.bits=4. Or: {WHOLE}",
+        )
+    if optimizer not in OPTIMIZERS:
+        raise ConfigError(
+            f"FSDP2 can't train with train.optim={optimizer}: its arithmetic knows no shards.",
+            fix=f"Choose one of {', '.join(OPTIMIZERS)}.",
         )
 
 

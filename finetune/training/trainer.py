@@ -83,7 +83,7 @@ class TaskTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
         if plugin is not None:
-            sharded.refuse_what_no_shard_can_be_made_of(model)
+            sharded.refuse_what_no_shard_can_be_made_of(model, str(args.optim.value))
             plugin.transformer_cls_names_to_wrap = sharded.blocks(model)
 
     @property

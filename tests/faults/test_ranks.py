@@ -19,8 +19,6 @@ from tests.faults import harness
 
 STEPS = 400
 PATIENT = "train.dist_timeout=60"
-WIRED = "ranks.join(" in (harness.ROOT / "finetune/stages/train.py").read_text(encoding="utf-8")
-pytestmark = pytest.mark.skipif(not WIRED, reason="stages/train.py doesn't join its ranks yet")
 
 # Runs in every process of a job before anything else: a fault in the data of one rank.
 FAULTY = """

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
-from tests.stages.finished import BERT, GPT, T5, arguments
+from tests.stages.finished import BERT, GPT, T5, WHISPER, arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "conf" / "accelerate" / "fsdp2.yaml"
@@ -93,7 +93,7 @@ def test_shards_train_an_adapter_as_one_process_does_and_write_it_alone(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tag", [BERT, T5])
+@pytest.mark.parametrize("tag", [BERT, T5, WHISPER])
 def test_shards_train_the_whole_model_as_one_process_does(tmp_path, tag):
     one, _ = run_of(tmp_path / "one", tag, "strategy=full")
     two, _ = run_of(tmp_path / "two", tag, "strategy=full", ranks=2)

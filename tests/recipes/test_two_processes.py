@@ -15,7 +15,6 @@ import pytest
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
 from tests.faults import harness
-from tests.faults.test_ranks import WIRED
 from tests.stages.finished import BERT, arguments, say
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +88,6 @@ def test_a_failure_before_training_ends_both_ranks_with_one_message(tmp_path):
     assert time.monotonic() - began < 80
 
 
-@pytest.mark.skipif(not WIRED, reason="stages/train.py doesn't join its ranks yet")
 def test_a_killed_rank_ends_the_job_and_leaves_a_checkpoint_to_go_on_from(tmp_path):
     from finetune.training import checkpoint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bitsandbytes
 import pytest
 import torch
 from torch import nn
@@ -59,10 +60,17 @@ def test_a_model_that_tells_no_embeddings_has_none():
     assert sharded.ends(CLIPModel(CLIP)) == []
 
 
-def test_a_weight_without_a_dimension_is_refused_before_any_rank_waits():
+def test_what_no_shard_can_be_made_of_is_refused_before_any_rank_waits():
+    refuse = sharded.refuse_what_no_shard_can_be_made_of
     with pytest.raises(ConfigError, match=r"logit_scale.*single number.*ddp\.yaml"):
-        sharded.refuse_what_no_shard_can_be_made_of(CLIPModel(CLIP))
-    sharded.refuse_what_no_shard_can_be_made_of(nn.Linear(2, 2))
+        refuse(CLIPModel(CLIP), "sgd")
+    with pytest.raises(ConfigError, match=r"8-bit layers.*bits=4"):
+        refuse(nn.Sequential(bitsandbytes.nn.Linear8bitLt(2, 2)), "sgd")
+    for name in ("adafactor", "adamw_8bit", "paged_adamw_8bit"):
+        with pytest.raises(ConfigError, match=f"{name}.*Choose one of adamw_torch"):
+            refuse(nn.Linear(2, 2), name)
+    for name in sharded.OPTIMIZERS:
+        refuse(nn.Linear(2, 2), name)
 
 
 def work(rank, folder):
