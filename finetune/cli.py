@@ -88,9 +88,10 @@ def complain(error: FinetuneError) -> None:
 
         if roll.is_said_elsewhere(error):
             return
+    before = "error: " if error.exit_code else ""  # nothing is wrong where time is up
     sys.stderr.write("\n")
     for problem in error.problems:
-        sys.stderr.write(f"error: {problem}\n")
+        sys.stderr.write(f"{before}{problem}\n")
     if error.fix:
         sys.stderr.write(f"  → {error.fix}\n")
     sys.stderr.flush()
@@ -159,8 +160,12 @@ def compose(arguments: Sequence[str]) -> Any:
     rest = [argument for argument in arguments if argument not in folders]
     folder = Path(folders[-1].removeprefix("run=")).resolve()
     config = composing.load(folder / "config.yaml", rest, task_schema=tasks.find)
-    if not any(argument.startswith(("name=", "run.dir=")) for argument in rest):
-        config.name, config.run.dir = folder.name, str(folder.parent)
+    # The folder says where it is, not what config.yaml remembers: it may have been moved.
+    given = {argument.partition("=")[0] for argument in rest}
+    if "name" not in given:
+        config.name = folder.name
+    if "run.dir" not in given:
+        config.run.dir = str(folder.parent)
     config.trust_remote_code = trust
     return config
 

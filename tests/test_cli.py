@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from finetune import cli
-from finetune.errors import DataError, FinetuneError, Interrupted
+from finetune.errors import DataError, FinetuneError, Interrupted, TimeIsUp
 from finetune.runs.folder import STAGES, RunFolder
 
 ROOT = Path(cli.__file__).parents[1]
@@ -211,6 +211,21 @@ def test_signals_end_with_their_codes(capsys, monkeypatch):
 
     monkeypatch.setattr(cli, "show", interrupt)
     assert called(capsys, "show")[0] == 130
+
+
+def test_a_run_whose_time_is_up_ends_well_and_says_how_it_goes_on(capsys, monkeypatch):
+    def stop(arguments):
+        raise TimeIsUp("The time is up after step 3.", fix="The same command goes on.")
+
+    monkeypatch.setattr(cli, "show", stop)
+    code, _, err = called(capsys, "show")
+    assert code == 0
+    assert err == "\nThe time is up after step 3.\n  → The same command goes on.\n"
+
+
+def test_the_usage_names_every_verb(capsys):
+    out = called(capsys, "--help")[1]
+    assert all(f"  {verb} " in out for verb in cli.VERBS if verb not in ("run", "help"))
 
 
 def test_a_fault_of_the_program_says_so_in_a_line_and_how_to_report_it(capsys, monkeypatch):

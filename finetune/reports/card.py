@@ -13,7 +13,7 @@ from typing import Any
 
 from finetune.errors import FinetuneError
 from finetune.reports import facts as facts_module
-from finetune.reports import names, provenance, sections, usage
+from finetune.reports import names, occurrences, provenance, sections, usage
 from finetune.reports.data import summary
 from finetune.reports.facts import Facts, dig, objects
 from finetune.reports.masking import mask_argument, mask_credentials
@@ -215,6 +215,7 @@ def _training(facts: Facts) -> str:
     done = [(key, facts_of.get(key)) for key in shown]
     seconds = dig(facts.manifest, "stages", "train", "seconds")
     done.append(("Time", duration(seconds) if number(seconds) is not None else None))
+    done.append(("Course", occurrences.sentence(facts)))
     if text := _bullets(done):
         parts.append(f"### Speeds, Sizes, Times\n\n{text}")
     command = facts.manifest.get("command")

@@ -27,6 +27,7 @@ class Facts:
     manifest: dict[str, Any]
     audit: dict[str, Any] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -70,15 +71,17 @@ def read(folder: Path) -> Facts:
     )
     if prepared_only:
         # Nobody asked for a model yet: that there are no metrics is no gap.
-        missing, log = [], []
+        missing, log, events = [], [], []
     else:
         log = _lines(folder / "logs/metrics.jsonl", missing)
+        events = _lines(folder / "logs/events.jsonl", missing)
     return Facts(
         folder=folder,
         config=config,
         manifest=mask(manifest, by_key=False),
         audit=mask(found.get("data/audit.json", {}), by_key=False),
         log=log,
+        events=mask(events, by_key=False),
         metrics=mask(found.get("eval/metrics.json", {}), by_key=False),
         error=mask(found.get("error.json", {}), by_key=False),
         missing=missing,
@@ -176,11 +179,12 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _lines(path: Path, missing: list[str]) -> list[dict[str, Any]]:
+    name = f"{path.parent.name}/{path.name}"
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        missing.append(f"`logs/metrics.jsonl` is not there, so {_OPTIONAL['logs/metrics.jsonl']} "
-                       "cannot be shown.")  # fmt: skip
+        if name in _OPTIONAL:
+            missing.append(f"`{name}` is not there, so {_OPTIONAL[name]} cannot be shown.")
         return []
     rows, broken = [], 0
     for line in text.splitlines():
@@ -194,7 +198,7 @@ def _lines(path: Path, missing: list[str]) -> list[dict[str, Any]]:
         if isinstance(row, dict):
             rows.append(row)
     if broken:
-        missing.append(f"{broken} of {broken + len(rows)} lines of `logs/metrics.jsonl` are not "
+        missing.append(f"{broken} of {broken + len(rows)} lines of `{name}` are not "
                        "valid JSON and were left out.")  # fmt: skip
     return rows
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetune.reports import facts as facts_module
-from finetune.reports import names, provenance, sections, usage
+from finetune.reports import names, occurrences, provenance, sections, usage
 from finetune.reports.data import section as data_section
 from finetune.reports.data import summary
 from finetune.reports.examples import examples as read_examples
@@ -90,6 +90,9 @@ def context(facts: Facts, *, examples: int = 0) -> dict[str, Any]:
         "tiles": part("The key figures", lambda: sections.tiles(facts)),
         "scores": part("Metrics", lambda: sections.scores(facts)) if metrics else None,
         "curves": part("Learning curves", lambda: sections.curves(facts)),
+        "occurrences": None
+        if facts.prepared_only
+        else part("What happened while training", lambda: occurrences.section(facts)),
         "classes": part("Classes", lambda: sections.classes(facts)),
         "slices": part("Slices", lambda: sections.slices(facts)),
         "examples": part("Examples", lambda: read_examples(facts.folder, examples))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from finetune.errors import ArtefactError, FinetuneError, StorageError
 
 if TYPE_CHECKING:
     from finetune.runs.folder import RunFolder
 
 COMPARED = ("world_size", "device", "precision", "threads", "processor")
 """Facts of an attempt, beside its versions, on which the last bits of a result depend."""
+
+LONGEST = 400
+"""Characters of the sentence on how an attempt ended."""
 
 
 def begin(run: RunFolder, facts: Mapping[str, Any]) -> str | None:
@@ -35,6 +42,38 @@ def note(run: RunFolder, **facts: Any) -> None:
     attempts = list(run.manifest().get("attempts") or [{}])
     attempts[-1] = {**attempts[-1], **facts}
     run.record(attempts=attempts)
+
+
+def count(run: RunFolder) -> int:
+    """Return how many attempts were begun."""
+    return len(run.manifest().get("attempts") or [])
+
+
+def end(run: RunFolder, before: int, error: BaseException | None) -> None:
+    """Write down how the present attempt ended; a killed one leaves this out.
+
+    That it cannot be written is not told over the error that ended the attempt.
+
+    Args:
+        run: The run.
+        before: How many attempts there were before this one; one that never began has no end.
+        error: What ended it; None where it did what was asked.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with contextlib.suppress(ArtefactError, OSError, StorageError):
+        if count(run) > before:
+            code = 0 if error is None else getattr(error, "exit_code", 1)
+            note(run, ended={"at": now, "code": code, "why": reason(run, error)})
+
+
+def reason(run: RunFolder, error: BaseException | None) -> str:
+    """Return one line on what ended an attempt, without the place of the run folder."""
+    if error is None:
+        return "done"
+    if not isinstance(error, FinetuneError):
+        return f"An unexpected {type(error).__name__}."
+    text = " ".join(" ".join(error.problems).split())
+    return text.replace(str(run.path), run.path.name)[:LONGEST]
 
 
 def unlike(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

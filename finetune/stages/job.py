@@ -23,8 +23,11 @@ from finetune.stages.processes import (
     settle_checkpoints,
     write_marker,
 )
-from finetune.stages.signals import StopError, heeded
+from finetune.stages.signals import StopError, heeded, told
 from finetune.stages.since import Since
+
+ONCE = {"overwrite": False, "allow_changes": []}
+"""Permissions, as config.yaml keeps them."""
 
 
 def run_job(
@@ -58,9 +61,12 @@ def claimed(
     run: RunFolder, config: RunConfig, *, command: Sequence[str], rows: Any, until: str, world: int
 ) -> None:
     """Run the stages in a folder that is ours alone meanwhile, and write down what fails."""
+    from finetune.runs import attempts
+
     since = Since(run, config, rows)
     allow = config.run.allow_changes
     run.claim(text_of(config), overwrite=config.run.overwrite, allow=allow, found=since.changes)
+    before, command = attempts.count(run), moved(command)
     try:
         forget_marker(run)
         since.accept()
@@ -73,13 +79,18 @@ def claimed(
             world=world,
             base=since.base,
         )
-    except (Interrupted, StopError):
+        attempts.end(run, before, None)
+    except (Interrupted, StopError) as error:
         forget_half(run)
+        ended = told(error.number, run.current) if isinstance(error, StopError) else error
+        attempts.end(run, before, ended)
         raise  # nothing failed
     except FinetuneError as error:
         run.write_error(error)
+        attempts.end(run, before, error)
         raise
     except Exception as error:
+        attempts.end(run, before, error)
         what = f"An unexpected {type(error).__name__}: {' '.join(str(error).split())[:500]}"
         run.write_error(FinetuneError(what, fix="Give the same command with --debug."))
         raise
@@ -88,13 +99,32 @@ def claimed(
 
 
 def text_of(config: RunConfig) -> str:
-    """Return what config.yaml holds: without permissions, which are given once, for one attempt."""
+    """Return what config.yaml holds.
+
+    Without permissions, which are given once, for one attempt, and without a place on this
+    machine: a run folder may be moved, and `run=FOLDER` says where it is.
+    """
     from omegaconf import OmegaConf
 
-    once = {"overwrite": False, "allow_changes": []}
-    plain = {**config.plain, "run": {**config.plain["run"], **once}}
+    kept = {key: value for key, value in config.plain["run"].items() if key not in ONCE}
+    if Path(str(kept.get("dir", ""))).expanduser().is_absolute():
+        del kept["dir"]
+    plain = {**config.plain, "run": {**kept, **ONCE}}
     # Its own dumper quotes text that its loader would read as a number, such as 1e5.
     return OmegaConf.to_yaml(OmegaConf.create(plain))
+
+
+def moved(command: Sequence[str]) -> list[str]:
+    """Return a command as it may be kept: without the place of the run folder on this machine."""
+    kept = []
+    for word in command:
+        key, _, value = word.partition("=")
+        if key in ("run", "run.dir") and Path(value).expanduser().is_absolute():
+            if key == "run.dir":
+                continue
+            word = f"run={'/'.join(Path(value).parts[-2:])}"
+        kept.append(word)
+    return kept
 
 
 def forget_half(run: RunFolder) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 
 import pytest
 import yaml
 
-from finetune.errors import DataError
+from finetune import cli
+from finetune.errors import DataError, StorageError
 from finetune.runs import storage
 from finetune.runs.folder import STAGES, RunFolder
+from finetune.stages import job
 from tests.stages.finished import BERT, arguments, copy_of, finished, say
 
 
@@ -148,18 +152,63 @@ def test_a_met_goal_exits_0(tmp_path, run):
     assert said.code == 0, said.err
 
 
-def test_no_absolute_path_is_left_but_for_what_the_user_gave():
+def test_no_absolute_path_is_left_though_the_user_gave_one():
     run = finished(BERT)
     parent = str(run.path.parent).encode()
-    given = {run.config, run.manifest_file, run.report}  # they show the user's run.dir
     found = [f for f in run.path.rglob("*") if f.is_file() and parent in f.read_bytes()]
-    assert set(found) <= given, found
-    config = yaml.safe_load(run.config.read_text())
-    assert config["run"].pop("dir") == str(run.path.parent)
-    assert str(run.path.parent) not in str(config)
-    manifest = {key: value for key, value in run.manifest().items() if key != "command"}
-    manifest["attempts"] = [{**each, "command": []} for each in manifest["attempts"]]
-    assert str(run.path.parent) not in str(manifest)
+    assert found == []
+    assert yaml.safe_load(run.config.read_text())["run"] == job.ONCE
+    commands = [run.manifest()["command"], run.manifest()["attempts"][0]["command"]]
+    assert all("name=case" in command for command in commands)
+
+
+def test_a_place_that_the_user_gave_relative_to_where_he_works_is_kept():
+    words = ["-m", "finetune", "run.dir=runs/here", "run=runs/x", "data.path=/data/mail.csv"]
+    assert job.moved(words) == words
+    assert job.moved(["run=/home/me/runs/x", "run.dir=~/runs", "name=y"]) == [
+        "run=runs/x", "name=y"
+    ]  # fmt: skip
+
+
+def test_another_name_for_a_replayed_run_lies_beside_it_wherever_it_was_moved(run, tmp_path):
+    moved = run.path.rename(tmp_path / "elsewhere")
+    config = cli.compose([f"run={moved}", "name=other"])
+    assert (config.name, config.run.dir) == ("other", str(tmp_path))
+    config = cli.compose([f"run={moved}", "run.dir=there"])
+    assert (config.name, config.run.dir) == ("elsewhere", "there")
+
+
+def test_each_attempt_says_how_it_ended(tmp_path, monkeypatch):
+    from finetune.stages import prepare as stage
+
+    def ends() -> list[object]:
+        attempts = RunFolder(tmp_path / "case").manifest()["attempts"]
+        return [(each["ended"]["code"], each["ended"]["why"]) for each in attempts]
+
+    def full(run, *_, **__):
+        raise StorageError(f"`{run.path}/data` cannot be written.", fix="Make room.")
+
+    def signalled(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("a row's text")
+
+    wanted = []
+    for fault, code, why in (
+        (broken, 1, "An unexpected ZeroDivisionError."),
+        (signalled, 143, "Stopped by SIGTERM during prepare."),
+        (full, 6, "`case/data` cannot be written."),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(stage, "prepare", fault)
+            assert say("prepare", *arguments(BERT, tmp_path)).code == code
+        wanted = [(code, why)]  # nothing was finished, so that each begins anew
+        assert ends() == wanted
+    assert say("prepare", *arguments(BERT, tmp_path)).code == 0
+    assert ends() == [(0, "done")]
+    assert say("prepare", *arguments(BERT, tmp_path, "seed=7")).code == 2
+    assert ends() == [(0, "done")]  # a refusal is no end of the attempt before
 
 
 def test_no_python_path_of_the_package_is_left():
