@@ -62,8 +62,10 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     rank, world = devices.world()
     ranks.join(run, rank, world, timeout=config.train.dist_timeout, device=device.name)
     trainer = make_trainer(run, config, task, model, device, callbacks=[interruption])
+    counts = [loading.parameter_count(model, trainable=only) for only in (True, False)]
     with quiet_transformers(), interruption.watching(), ranks.together(run, trainer):
         optimise(trainer, resumable(run, config))
+    trainer.layout.leave()
     interruption.raise_if_asked(trainer.state.global_step)
     state = trainer.state
     best = (
@@ -88,8 +90,8 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         "precision": device.precision,
         "device": device.name,
         "dropout": dropout,
-        "trainable_parameters": loading.parameter_count(model, trainable=True),
-        "total_parameters": loading.parameter_count(model),
+        "trainable_parameters": counts[0],
+        "total_parameters": counts[1],
     }
 
 

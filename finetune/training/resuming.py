@@ -54,7 +54,7 @@ def read(
     scheduler: Any,
     scaler: Any,
     seen: Seen,
-    cut: Callable[[dict[str, Any], Any], dict[str, Any]] | None = None,
+    give: Callable[[dict[str, Any], Any], None] | None = None,
 ) -> None:
     """Take up what `write` has left.
 
@@ -64,18 +64,34 @@ def read(
         scheduler: Takes its state.
         scaler: Of fp16, or None.
         seen: Takes the counts.
-        cut: Cuts the optimiser's whole state as its parameters are cut, where they are.
+        give: Gives the optimiser its state, where it is cut among ranks.
 
     Raises:
         ArtefactError: Files don't belong together.
     """
     state = tensors.read(folder, OPTIMIZER)
-    optimizer.load_state_dict(cut(state, optimizer) if cut is not None else state)
-    scheduler.load_state_dict(tensors.read(folder, SCHEDULER))
+    if give is not None:
+        give(state, optimizer)
+    else:
+        optimizer.load_state_dict(state)
+    scheduler.load_state_dict(fitted(tensors.read(folder, SCHEDULER), scheduler))
     if scaler is not None and (folder / SCALER).is_file():
         scaler.load_state_dict(storage.read_json(folder / SCALER))
     seen.load(storage.read_json(folder / SEEN))
     seen.halvings = max(seen.halvings, remembered_plan(folder.parent))
+
+
+def fitted(state: dict[str, Any], scheduler: Any) -> dict[str, Any]:
+    """Return a schedule's state for as many groups of weights as there are now.
+
+    All groups learn at the same rate. Under ZeRO those without weights are gone.
+    """
+    groups = len(scheduler.optimizer.param_groups)
+    lists = ("base_lrs", "_last_lr", "lr_lambdas")
+    return {
+        key: value[:1] * groups if key in lists and isinstance(value, list) else value
+        for key, value in state.items()
+    }
 
 
 def remember_plan(checkpoints: Path, halvings: int) -> None:

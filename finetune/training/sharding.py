@@ -33,3 +33,15 @@ def heed_on_cpu() -> None:
         return "gloo", DistributedType.MULTI_GPU
 
     state.PartialState._prepare_backend = over_gloo
+    if os.environ.get(ASKED[1], "false").lower() in ("true", "1"):
+        without_shared_memory()
+
+
+def without_shared_memory() -> None:
+    """Let DeepSpeed's ranks on a CPU exchange by gloo too.
+
+    Of itself it compiles an exchange over shared memory, which waits for a dead rank for ever.
+    """
+    from deepspeed import ops
+
+    ops.__compatible_ops__["deepspeed_shm_comm"] = False

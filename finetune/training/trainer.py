@@ -14,15 +14,15 @@ from finetune.tasks.base import CoupledTask, Task
 from finetune.training import (
     batching,
     checkpoint,
+    layout,
     ranks,
     resuming,
     sampling,
-    sharded,
     validation,
 )
 from finetune.training.batching import Batching, StepBatch
 from finetune.training.events import Events
-from finetune.training.exchange import Copies, Exchange, Shards
+from finetune.training.exchange import Exchange
 from finetune.training.loader import StepDataset, StepLoader, heed_the_parent_alone, only
 from finetune.training.rows import Rows
 from finetune.training.seen import Seen
@@ -81,10 +81,7 @@ class TaskTrainer(Trainer):
             callbacks=list(callbacks),
         )
         self.model_accepts_loss_kwargs = False
-        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
-        if plugin is not None:
-            sharded.refuse_what_no_shard_can_be_made_of(model, str(args.optim.value))
-            plugin.transformer_cls_names_to_wrap = sharded.blocks(model)
+        self.layout = layout.of(self)
 
     @property
     def micro_batch_size(self) -> int:
@@ -94,11 +91,18 @@ class TaskTrainer(Trainer):
             size = (size + 1) // 2
         return size
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.is_fsdp_enabled:
-            return super()._prepare_for_training(*args, **kwargs)
-        with sharded.shared_embeddings_left_together(self.model):
-            return super()._prepare_for_training(*args, **kwargs)
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Return the optimiser, of which the layout takes note before it is wrapped."""
+        optimizer = super().create_optimizer(model)
+        self.layout.note(optimizer)
+        return optimizer
+
+    def _prepare_for_training(self, max_steps: int, loader: Any, checkpoint: Any) -> Any:
+        """Wrap first, then take up a checkpoint, whose form no library would know."""
+        with self.layout.cutting():
+            prepared = super()._prepare_for_training(max_steps, loader, None)
+        self._load_optimizer_and_scheduler(checkpoint)
+        return prepared
 
     # -- batches -------------------------------------------------------------------------------
 
@@ -133,13 +137,12 @@ class TaskTrainer(Trainer):
 
     def exchange(self, model: nn.Module) -> Exchange:
         """Return how ranks come to one gradient."""
-        kind = Shards if self.is_sharded else Copies
-        return kind(self.accelerator, model, self.args.world_size)
+        return self.layout.exchange(model)
 
     @property
     def is_sharded(self) -> bool:
         """Whether no rank holds the whole model."""
-        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
+        return not self.layout.is_whole
 
     def training_step(
         self, model: nn.Module, inputs: StepBatch, num_items_in_batch: Any = None
@@ -150,9 +153,9 @@ class TaskTrainer(Trainer):
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Return the norm of the global batch's gradient, refusing one that is not finite."""
-        if not any(parameter.grad is not None for parameter in model.parameters()):
+        if not self.layout.has_gradient(model):
             return 0.0  # a batch that was left out
-        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        norm = super()._get_grad_norm(model, grad_norm=self.layout.norm(grad_norm))
         value = float(norm) if norm is not None else 0.0
         if not math.isfinite(value) and getattr(self.accelerator, "scaler", None) is None:
             self.stepper.not_finite(model, f"The gradient's norm is {value}")
@@ -216,12 +219,10 @@ class TaskTrainer(Trainer):
         del trial
         target = Path(self.args.output_dir) / f"step-{self.state.global_step}"
         inner = self.accelerator.unwrap_model(model)
-        weights, optimizer = None, self.optimizer.state_dict()
-        if self.is_sharded:
-            keep = bool(self.args.should_save)
-            weights = sharded.trained_weights(inner, keep=keep)
-            optimizer = sharded.whole(optimizer, keep=keep)
-        if self.args.should_save:
+        keep = bool(self.args.should_save)
+        weights = self.layout.weights(inner, keep=keep)
+        optimizer = self.layout.moments(self.optimizer, keep=keep)
+        if keep:
             with checkpoint.staged(target, needed=resuming.size(inner, optimizer)) as staging:
                 checkpoint.write_weights(inner, staging, weights)
                 resuming.write(
@@ -272,7 +273,7 @@ class TaskTrainer(Trainer):
                 scheduler=self.lr_scheduler,
                 scaler=getattr(self.accelerator, "scaler", None),
                 seen=self.seen,
-                cut=sharded.in_shards if self.is_sharded else None,
+                give=self.layout.take_up,
             )
 
     def _load_scaler(self, checkpoint: str | None) -> None:
