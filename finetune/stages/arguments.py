@@ -28,6 +28,8 @@ def training_arguments(run: RunFolder, config: RunConfig, task: Task, device: De
     evaluates = settings.eval_strategy != "no" and has_validation(run)
     strategy_name = settings.eval_strategy if evaluates else "no"
     on_cpu = device.name == "cpu"
+    if sharding.is_set("ACCELERATE_USE_DEEPSPEED"):
+        sharding.refuse_without_deepspeed()
     if on_cpu and sharding.is_asked_for():
         sharding.heed_on_cpu()
         on_cpu = False

@@ -17,6 +17,7 @@ from finetune.runs import roll as rolls
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import ends
+from finetune.training import sharding
 
 FLAGS = ("--debug", "--trust-remote-code")
 """Our own options, wherever they stand."""
@@ -159,6 +160,12 @@ def is_sharded(arguments: Any, file: Mapping[str, Any]) -> bool:
     return str(file.get("distributed_type", "NO")).upper() not in ("NO", "MULTI_GPU", "MULTI_CPU")
 
 
+def uses_deepspeed(arguments: Any, file: Mapping[str, Any]) -> bool:
+    """Tell whether the model is to be shared out by DeepSpeed."""
+    named = str(file.get("distributed_type", "")).upper() == "DEEPSPEED"
+    return bool(arguments.use_deepspeed or arguments.deepspeed_config_file or named)
+
+
 def threads(ranks: int) -> int:
     """Return how many threads each rank computes with, so that ranks don't fight for cores."""
     said = os.environ.get("OMP_NUM_THREADS", "")
@@ -187,6 +194,8 @@ def launch(
     """
     arguments = parsed(options, settings)
     settle(arguments)
+    if uses_deepspeed(arguments, read(arguments.config_file)):
+        sharding.refuse_without_deepspeed()
     if arguments.num_processes == 1 and not is_sharded(arguments, read(arguments.config_file)):
         return list(arguments.training_script_args)
     from accelerate.commands.launch import launch_command

@@ -25,6 +25,10 @@ class Layout(Protocol):
         """Return the context in which Accelerate wraps the model and its optimiser."""
         ...
 
+    def precision(self) -> AbstractContextManager[Any] | None:
+        """Return the context of mixed precision, or None where Accelerate sees to it."""
+        ...
+
     def note(self, optimizer: Any) -> None:
         """Look at the optimiser before it is wrapped."""
 
@@ -70,6 +74,10 @@ class Whole:
     def cutting(self) -> AbstractContextManager[Any]:
         """Return the context in which Accelerate wraps the model and its optimiser."""
         return contextlib.nullcontext()
+
+    def precision(self) -> AbstractContextManager[Any] | None:
+        """Return None: Accelerate sees to it."""
+        return None
 
     def note(self, optimizer: Any) -> None:
         """Look at nothing."""

@@ -6,14 +6,36 @@ trains plain copies without a word; without it, and without a device, it starts 
 
 from __future__ import annotations
 
+import importlib.util
 import os
+
+from finetune.errors import ConfigError
 
 ASKED = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
 
 
 def is_asked_for() -> bool:
     """Tell whether `accelerate launch` was given a configuration that shards the model."""
-    return any(os.environ.get(name, "false").lower() in ("true", "1") for name in ASKED)
+    return any(is_set(name) for name in ASKED)
+
+
+def is_set(name: str) -> bool:
+    """Tell whether a switch of the environment is on."""
+    return os.environ.get(name, "false").lower() in ("true", "1")
+
+
+def refuse_without_deepspeed() -> None:
+    """Say how to install DeepSpeed, which isn't among the dependencies.
+
+    Raises:
+        ConfigError: It isn't installed.
+    """
+    if importlib.util.find_spec("deepspeed") is None:
+        raise ConfigError(
+            "The launch asks for DeepSpeed, which is not installed.",
+            fix='Install it with `DS_BUILD_OPS=0 pip install "finetune[deepspeed]"`, '
+            "or launch with conf/accelerate/fsdp2.yaml.",
+        )
 
 
 def heed_on_cpu() -> None:
@@ -33,7 +55,7 @@ def heed_on_cpu() -> None:
         return "gloo", DistributedType.MULTI_GPU
 
     state.PartialState._prepare_backend = over_gloo
-    if os.environ.get(ASKED[1], "false").lower() in ("true", "1"):
+    if is_set("ACCELERATE_USE_DEEPSPEED"):
         without_shared_memory()
 
 

@@ -135,6 +135,10 @@ class TaskTrainer(Trainer):
 
     # -- one optimiser step --------------------------------------------------------------------
 
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
+        """Return the context of mixed precision."""
+        return self.layout.precision() or super().autocast_smart_context_manager(cache_enabled)
+
     def exchange(self, model: nn.Module) -> Exchange:
         """Return how ranks come to one gradient."""
         return self.layout.exchange(model)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
+from finetune.training import zero_limits
 from finetune.training.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ class Zero:
         """Whether a gradient waits for its step."""
         self.groups: list[dict[str, Any]] = []
         """The optimiser's groups as one process has them."""
+        self.used: list[int] = []
+        """Weights that got a gradient since the last step, in this order."""
+        self.plugin = trainer.accelerator.state.deepspeed_plugin
+        zero_limits.refuse_settings(self.plugin.deepspeed_config)
+        stage = self.plugin.deepspeed_config["zero_optimization"]["stage"]
+        zero_limits.refuse_model(trainer.model, trainer.task, stage=stage)
+        zero_limits.refuse_training(
+            trainer.args.optim.value,
+            half=trainer.args.fp16,
+            left_out=trainer.stepper.watch.max_nonfinite_steps,
+        )
         trainer.add_callback(Stepping(self))
 
     @property
@@ -49,20 +61,37 @@ class Zero:
     def cutting(self) -> Iterator[None]:
         """Set what the engine must know before it is made."""
         args = self.trainer.args
-        settings = self.trainer.accelerator.state.deepspeed_plugin.deepspeed_config
-        settings.update(
+        self.plugin.deepspeed_config.update(
             train_micro_batch_size_per_gpu=1,
             train_batch_size=args.world_size,
             gradient_accumulation_steps=1,
             gradient_clipping=args.max_grad_norm,
+            fp16={"enabled": False},
+            bf16={"enabled": False},  # it would round weights; a resumed run begins with them
+            torch_autocast={
+                "enabled": args.bf16,
+                "dtype": "bfloat16",
+                "lower_precision_safe_modules": [],  # gradients are added up in full
+            },
         )
+        self.plugin.hf_ds_config._dtype = torch.float32  # of inputs
         yield
+
+    def precision(self) -> AbstractContextManager[Any] | None:
+        """Return the context of mixed precision: for DeepSpeed Accelerate leaves it out."""
+        args = self.trainer.args
+        context: AbstractContextManager[Any] = torch.autocast(
+            args.device.type, torch.bfloat16, enabled=args.bf16
+        )
+        return context
 
     def note(self, optimizer: Any) -> None:
         """Remember the optimiser's groups: DeepSpeed drops empty ones, and has flat weights."""
         self.groups = [
             {**group, "params": list(group["params"])} for group in optimizer.param_groups
         ]
+        for number, weight in enumerate(w for group in self.groups for w in group["params"]):
+            weight.register_post_accumulate_grad_hook(lambda _, n=number: self.used.append(n))
 
     def _grouped(self, base: Any) -> Iterator[tuple[dict[str, Any], list[Tensor]]]:
         """Yield each group as it is now, with the weights that it stands for."""
@@ -220,7 +249,9 @@ class Partitions:
         self.layout.pending = last
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """See that ranks have added up gradients of the same weights."""
+        zero_limits.refuse_unlike(self.layout.used, self.layout.trainer.args.world_size)
+        self.layout.used.clear()
 
 
 class Stepping(TrainerCallback):

@@ -13,7 +13,9 @@ from finetune.config.places import shipped
 from finetune.errors import ConfigError
 from finetune.runs import roll as rolls
 from finetune.runs import storage
+from finetune.runs.folder import RunFolder
 from finetune.stages import launch
+from finetune.training import sharding
 from tests.stages.finished import say
 
 
@@ -80,7 +82,9 @@ def test_a_port_and_several_machines_are_left_as_they_are():
     assert not hasattr(arguments, "standalone")
 
 
-@pytest.mark.parametrize(("name", "sharded"), [("ddp", 0), ("cpu", 0), ("fsdp2", 1)])
+@pytest.mark.parametrize(
+    ("name", "sharded"), [("ddp", 0), ("cpu", 0), ("fsdp2", 1), ("zero2", 1), ("zero3", 1)]
+)
 def test_the_shipped_files_are_accelerates_own(name, sharded):
     from accelerate.commands.config.config_args import load_config_from_file
 
@@ -90,6 +94,25 @@ def test_the_shipped_files_are_accelerates_own(name, sharded):
     assert arguments.num_processes == 3
     assert launch.is_sharded(arguments, launch.read(file)) == bool(sharded)
     assert ("train.device=cpu" in arguments.training_script_args) == (name == "cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "used"),
+    [
+        (["--use_deepspeed"], True),
+        (["--config_file", str(shipped("conf") / "accelerate" / "zero3.yaml")], True),
+        (["--config_file", str(shipped("conf") / "accelerate" / "fsdp2.yaml")], False),
+    ],
+)
+def test_a_launch_that_needs_deepspeed_says_so_before_it_starts_ranks(
+    options, used, monkeypatch, tmp_path
+):
+    arguments = launch.parsed(options, ["recipe=quickstart"])
+    assert launch.uses_deepspeed(arguments, launch.read(arguments.config_file)) is used
+    monkeypatch.setattr(sharding.importlib.util, "find_spec", lambda _: None)
+    if used:
+        with pytest.raises(ConfigError, match="DeepSpeed, which is not installed"):
+            launch.launch(options, ["recipe=quickstart"], RunFolder(tmp_path), timeout=1)
 
 
 def test_cores_are_divided_among_ranks(monkeypatch):

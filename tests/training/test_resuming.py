@@ -101,3 +101,22 @@ def test_the_state_names_no_folder_and_holds_no_history():
     assert found.best_model_checkpoint is None
     assert found.log_history == []
     assert "TrainerControl" in found.stateful_callbacks
+
+
+@pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1)])
+def test_a_schedule_goes_on_with_another_number_of_groups(before, now):
+    """ZeRO drops the groups that have no weight, such as an adapter's biases."""
+
+    def schedule(groups):
+        weights = [{"params": [torch.nn.Parameter(torch.ones(1))]} for _ in range(groups)]
+        optimizer = torch.optim.AdamW(weights, lr=0.1)
+        return get_scheduler("cosine", optimizer, num_warmup_steps=2, num_training_steps=9)
+
+    first, second = schedule(before), schedule(now)
+    first.optimizer.step()
+    first.step()
+    second.load_state_dict(resuming.fitted(first.state_dict(), second))
+    for each in (first, second):
+        each.optimizer.step()
+        each.step()
+    assert second.get_last_lr() == [first.get_last_lr()[0]] * now
