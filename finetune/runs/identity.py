@@ -18,6 +18,9 @@ NAMES = {
     "base_sha256": "base model",
 }
 
+PICKLE = "optimizer.pt"
+"""What checkpoints of early versions hold beside the weights; a pickle is never opened."""
+
 
 def identity(run: RunFolder) -> dict[str, Any]:
     """Return what a checkpoint's manifest says of the run that wrote it, as plain values.
@@ -45,7 +48,7 @@ def of_hashes(hashes: Mapping[str, str] | None) -> str | None:
 
 
 def stranger(checkpoint: Mapping[str, Any], run: RunFolder) -> str | None:
-    """Return why a checkpoint is not this run's, or None when it is.
+    """Return why a checkpoint is none that this run can go on from, or None when it is.
 
     What the run was before a change that `run.allow_changes` let pass is its own too. A
     checkpoint that says nothing of itself, as older ones, is not judged.
@@ -54,6 +57,8 @@ def stranger(checkpoint: Mapping[str, Any], run: RunFolder) -> str | None:
         checkpoint: Its manifest, as a mapping.
         run: The run that would go on from it.
     """
+    if PICKLE in (checkpoint.get("files") or {}):
+        return f"an earlier version wrote it, with {PICKLE}, a pickle, which is not opened any more"
     now = identity(run)
     accepted = run.manifest().get("accepted") or []
     other = [

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from finetune.config.schema import RunConfig
-from finetune.models import source, trust
+from finetune.models import source
 from finetune.models.load import LoadOptions, Quantization
 from finetune.models.safetensors_header import tensor_names
 from finetune.models.source import BaseModel
@@ -23,15 +23,13 @@ def resolve(config: RunConfig) -> BaseModel:
         ArtefactError: It is refused.
     """
     model = config.model
-    base = source.resolve(
+    return source.resolve(
         model.name_or_path,
         revision=model.revision,
         mirror=model.mirror,
         sha256=model.sha256,
         license=model.license,
     )
-    trust.check(base.folder)
-    return base
 
 
 def record(run: RunFolder, base: BaseModel) -> None:

@@ -64,6 +64,7 @@ def fills_up(folder: Path) -> Path:
     assert checkpoint.problem_with(run / "checkpoints" / "step-2") is None
     storage.read_json(run / "manifest.json")
     assert not (run / "merged").exists()
+    assert leftovers(run) == []
     return run
 
 

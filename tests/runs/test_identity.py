@@ -69,3 +69,9 @@ def test_what_a_run_was_before_an_allowed_change_is_its_own(run):
     run.claim("seed: 2\ntrain: {logging_steps: 1}\n", allow=["seed"])
     assert identity(run)["configuration_sha256"] != checkpoint["configuration_sha256"]
     assert stranger(checkpoint, run) is None
+
+
+def test_an_early_checkpoint_with_a_pickle_is_told_by_its_list_of_files(run):
+    checkpoint = {"step": 3, **identity(run), "files": {"optimizer.pt": {"bytes": 1}}}
+    assert "optimizer.pt, a pickle, which is not opened any more" in str(stranger(checkpoint, run))
+    assert stranger({**checkpoint, "files": {"optimizer.json": {}}}, run) is None
