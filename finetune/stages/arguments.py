@@ -28,7 +28,8 @@ def training_arguments(run: RunFolder, config: RunConfig, task: Task, device: De
     evaluates = settings.eval_strategy != "no" and has_validation(run)
     strategy_name = settings.eval_strategy if evaluates else "no"
     on_cpu = device.name == "cpu"
-    if sharding.is_set("ACCELERATE_USE_DEEPSPEED"):
+    zero = sharding.is_set("ACCELERATE_USE_DEEPSPEED")
+    if zero:
         sharding.refuse_without_deepspeed()
     if on_cpu and sharding.is_asked_for():
         sharding.heed_on_cpu()
@@ -46,8 +47,8 @@ def training_arguments(run: RunFolder, config: RunConfig, task: Task, device: De
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
         "optim": settings.optim,
-        "bf16": device.precision == "bf16",
-        "fp16": device.precision == "fp16",
+        "bf16": device.precision == "bf16" and not zero,  # it would round the weights themselves;
+        "fp16": device.precision == "fp16" and not zero,  # `training.zero` computes in bf16 instead
         "use_cpu": on_cpu,
         "logging_strategy": "steps",
         "logging_steps": settings.logging_steps,

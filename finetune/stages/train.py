@@ -214,6 +214,7 @@ def make_trainer(
             seen=seen,
             events=events,
             watch=Watch(settings.max_nonfinite_steps, settings.loss_spike_factor),
+            precision=device.precision,
             callbacks=everything,
         )
     probe.trainer = trainer

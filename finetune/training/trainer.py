@@ -49,6 +49,7 @@ class TaskTrainer(Trainer):
         seen: What callbacks read.
         events: Where what happens is written down.
         watch: What is done about numbers out of the ordinary.
+        precision: Of the computation: fp32, bf16 or fp16.
         callbacks: Beside transformers' own flow.
     """
 
@@ -68,10 +69,11 @@ class TaskTrainer(Trainer):
         seen: Seen,
         events: Events,
         watch: Watch,
+        precision: str = "fp32",
         callbacks: Sequence[Any] = (),
     ) -> None:
         self.task, self.train_rows, self.validation_rows = task, train_rows, validation_rows
-        self.cut, self.facts, self.seen = cut, facts, seen
+        self.cut, self.facts, self.seen, self.precision = cut, facts, seen, precision
         self.stepper = Stepper(self, events, watch)
         super().__init__(
             model=model,

@@ -43,11 +43,10 @@ class Zero:
         """Weights that got a gradient since the last step, in this order."""
         self.plugin = trainer.accelerator.state.deepspeed_plugin
         zero_limits.refuse_settings(self.plugin.deepspeed_config)
-        stage = self.plugin.deepspeed_config["zero_optimization"]["stage"]
-        zero_limits.refuse_model(trainer.model, trainer.task, stage=stage)
+        zero_limits.refuse_model(trainer.model, trainer.task)
         zero_limits.refuse_training(
             trainer.args.optim.value,
-            half=trainer.args.fp16,
+            precision=trainer.precision,
             left_out=trainer.stepper.watch.max_nonfinite_steps,
         )
         trainer.add_callback(Stepping(self))
@@ -69,19 +68,18 @@ class Zero:
             fp16={"enabled": False},
             bf16={"enabled": False},  # it would round weights; a resumed run begins with them
             torch_autocast={
-                "enabled": args.bf16,
+                "enabled": self.trainer.precision == "bf16",
                 "dtype": "bfloat16",
                 "lower_precision_safe_modules": [],  # gradients are added up in full
             },
         )
-        self.plugin.hf_ds_config._dtype = torch.float32  # of inputs
         yield
 
     def precision(self) -> AbstractContextManager[Any] | None:
         """Return the context of mixed precision: for DeepSpeed Accelerate leaves it out."""
-        args = self.trainer.args
+        device, bf16 = self.trainer.args.device, self.trainer.precision == "bf16"
         context: AbstractContextManager[Any] = torch.autocast(
-            args.device.type, torch.bfloat16, enabled=args.bf16
+            device.type, torch.bfloat16, enabled=bf16
         )
         return context
 

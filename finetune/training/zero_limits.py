@@ -70,38 +70,41 @@ def refuse_settings(settings: Mapping[str, Any]) -> None:
         )
 
 
-def refuse_model(model: nn.Module, task: Task, *, stage: int) -> None:
-    """Refuse models and tasks of which ZeRO makes something else, or nothing.
+def refuse_model(model: nn.Module, task: Task) -> None:
+    """Refuse models and tasks that DeepSpeed can't take, or of which it may make something else.
 
     Args:
         model: As it will be trained.
         task: What it is trained for.
-        stage: ZeRO's.
 
     Raises:
-        ConfigError: Layers are quantised to 8 bits; or weights would be cut and one is a single
-            number, or the loss itself reads weights.
+        ConfigError: Layers are quantised to 8 bits; the loss itself reads weights, beside the
+            model; or a weight is a single number, of which DeepSpeed sees no bytes.
     """
     if any(type(weight).__name__ == "Int8Params" for weight in model.parameters()):
         raise ConfigError(
             "DeepSpeed can't share out 8-bit layers (strategy.quantization.bits=8).",
             fix=f"Set strategy.quantization.bits=4. Or: {WHOLE}",
         )
-    single = [name for name, weight in model.named_parameters() if weight.dim() == 0]
-    if stage == 3 and (single or isinstance(task, CoupledTask)):
-        why = f"its weight `{single[0]}` is a single number" if single else "its loss reads weights"
+    if isinstance(task, CoupledTask):
         raise ConfigError(
-            f"ZeRO-3 can't cut this model: {why}.",
-            fix=f"Launch with conf/accelerate/zero2.yaml. Or: {WHOLE}",
+            "Contrastive training isn't supported under DeepSpeed: its loss reads weights itself.",
+            fix=WHOLE,
+        )
+    single = [name for name, weight in model.named_parameters() if weight.dim() == 0]
+    if single:
+        raise ConfigError(
+            f"DeepSpeed can't take this model: its weight `{single[0]}` is a single number.",
+            fix=WHOLE,
         )
 
 
-def refuse_training(optimizer: str, *, half: bool, left_out: int) -> None:
+def refuse_training(optimizer: str, *, precision: str, left_out: int) -> None:
     """Refuse settings of a run that would mean something else under ZeRO.
 
     Args:
         optimizer: transformers' name of it.
-        half: Whether fp16 is asked for.
+        precision: fp32, bf16 or fp16.
         left_out: How many batches may be left out because of their numbers.
 
     Raises:
@@ -112,7 +115,7 @@ def refuse_training(optimizer: str, *, half: bool, left_out: int) -> None:
             f"DeepSpeed can't share out the state of `train.optim={optimizer}`.",
             fix=f"Set train.optim={OPTIMIZERS[1]}. Or: {WHOLE}",
         )
-    if half:
+    if precision == "fp16":
         raise ConfigError(
             "`train.precision=fp16` isn't supported under DeepSpeed.",
             fix="Set train.precision=bf16 or fp32, or launch with conf/accelerate/fsdp2.yaml.",

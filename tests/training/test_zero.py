@@ -48,9 +48,7 @@ class Engine(SimpleNamespace):
 def zero(monkeypatch, tmp_path):
     """A layout whose engine has two groups of weights, beside an empty one before wrapping."""
     model = nn.Linear(3, 2)
-    plugin = SimpleNamespace(
-        deepspeed_config={"zero_optimization": {"stage": 2}}, hf_ds_config=SimpleNamespace()
-    )
+    plugin = SimpleNamespace(deepspeed_config={"zero_optimization": {"stage": 2}})
     trainer = SimpleNamespace(
         accelerator=SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=plugin)),
         args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[]),
@@ -58,6 +56,7 @@ def zero(monkeypatch, tmp_path):
         add_callback=lambda _: None,
         model=model,
         task=None,
+        precision="fp32",
     )
     layout = Zero(trainer)
     base = torch.optim.AdamW(
@@ -94,7 +93,7 @@ def zero(monkeypatch, tmp_path):
 
 def test_the_engine_clips_and_divides_as_we_do_and_rounds_no_weights(zero):
     settings = zero.plugin.deepspeed_config
-    zero.trainer.args.bf16 = True
+    zero.trainer.precision = "bf16"
     with zero.cutting():
         assert settings["gradient_accumulation_steps"] == 1
         assert settings["gradient_clipping"] == zero.trainer.args.max_grad_norm
@@ -103,7 +102,7 @@ def test_the_engine_clips_and_divides_as_we_do_and_rounds_no_weights(zero):
         assert settings["torch_autocast"]["lower_precision_safe_modules"] == []
     with zero.precision():
         assert torch.is_autocast_enabled("cpu")
-    zero.trainer.args.bf16 = False
+    zero.trainer.precision = "fp32"
     with zero.precision():
         assert not torch.is_autocast_enabled("cpu")
 

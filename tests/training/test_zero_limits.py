@@ -49,20 +49,20 @@ def test_a_setting_that_is_not_proven_is_named_with_what_to_do(settings, named):
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "half", "left_out", "named"),
+    ("optimizer", "precision", "left_out", "named"),
     [
-        ("adafactor", False, 0, "train.optim=adafactor"),
-        ("sgd", False, 0, "train.optim=sgd"),
-        ("adamw_8bit", False, 0, "train.optim=adamw_8bit"),
-        ("adamw_torch", True, 0, "train.precision=fp16"),
-        ("adamw_torch_fused", False, 2, "train.max_nonfinite_steps=2"),
+        ("adafactor", "fp32", 0, "train.optim=adafactor"),
+        ("sgd", "bf16", 0, "train.optim=sgd"),
+        ("adamw_8bit", "fp32", 0, "train.optim=adamw_8bit"),
+        ("adamw_torch", "fp16", 0, "train.precision=fp16"),
+        ("adamw_torch_fused", "fp32", 2, "train.max_nonfinite_steps=2"),
     ],
 )
-def test_training_that_would_mean_something_else_is_refused(optimizer, half, left_out, named):
+def test_training_that_would_mean_something_else_is_refused(optimizer, precision, left_out, named):
     with pytest.raises(ConfigError, match=named) as caught:
-        zero_limits.refuse_training(optimizer, half=half, left_out=left_out)
+        zero_limits.refuse_training(optimizer, precision=precision, left_out=left_out)
     assert caught.value.fix
-    zero_limits.refuse_training("adamw_torch_fused", half=False, left_out=0)
+    zero_limits.refuse_training("adamw_torch_fused", precision="bf16", left_out=0)
 
 
 class Int8Params(nn.Parameter):
@@ -75,23 +75,20 @@ class Temperature(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(1.0))
 
 
-@pytest.mark.parametrize("stage", [2, 3])
-def test_layers_of_8_bits_are_refused(stage):
+def test_layers_of_8_bits_are_refused():
     model = nn.Linear(2, 2)
     model.weight = Int8Params(torch.ones(2, 2))
     with pytest.raises(ConfigError, match="8-bit layers"):
-        zero_limits.refuse_model(model, None, stage=stage)
+        zero_limits.refuse_model(model, None)
 
 
-def test_what_stage_3_cannot_cut_is_left_to_stage_2():
-    contrast = ZeroShotImageClassification()
+def test_what_deepspeed_cannot_take_is_left_to_whole_copies():
     with pytest.raises(ConfigError, match="`temperature` is a single number") as caught:
-        zero_limits.refuse_model(Temperature(), None, stage=3)
-    assert "zero2.yaml" in caught.value.fix
+        zero_limits.refuse_model(Temperature(), None)
+    assert "ddp.yaml" in caught.value.fix
     with pytest.raises(ConfigError, match="its loss reads weights"):
-        zero_limits.refuse_model(nn.Linear(2, 2), contrast, stage=3)
-    zero_limits.refuse_model(Temperature(), contrast, stage=2)
-    zero_limits.refuse_model(nn.Linear(2, 2), None, stage=3)
+        zero_limits.refuse_model(nn.Linear(2, 2), ZeroShotImageClassification())
+    zero_limits.refuse_model(nn.Linear(2, 2), None)
 
 
 def test_ranks_that_used_other_weights_stop_before_the_step(monkeypatch):
