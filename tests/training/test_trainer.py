@@ -123,6 +123,28 @@ def test_out_of_memory_halves_the_micro_batch_once_and_changes_no_number(tmp_pat
         assert one == pytest.approx(two, rel=1e-6)
 
 
+def test_memory_that_runs_out_late_in_a_step_leaves_no_gradient_of_its_first_rows(
+    tmp_path, monkeypatch
+):
+    options = ("train.max_steps=2", "model.dropout=0.0", "train.global_batch_size=8")
+    run, _ = train(config_of(BERT, tmp_path / "fits", "train.micro_batch_size=2", *options))
+    losses = TextClassification.row_losses
+    calls = []
+
+    def fills_up(self, model, batch):
+        calls.append(len(batch["labels"]))
+        if calls == [4, 4]:  # the second micro-batch; the first one's gradient is there
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return losses(self, model, batch)
+
+    monkeypatch.setattr(TextClassification, "row_losses", fills_up)
+    other, facts = train(config_of(BERT, tmp_path / "full", "train.micro_batch_size=4", *options))
+    assert calls[:3] == [4, 4, 2]
+    assert facts["micro_batch_size"] == 2
+    for one, two in zip(log_of(run), log_of(other), strict=True):
+        assert one == pytest.approx(two, rel=1e-6)
+
+
 def test_out_of_memory_for_a_single_row_is_said(tmp_path, monkeypatch):
     def no_memory(self, model, batch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
