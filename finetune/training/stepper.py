@@ -152,7 +152,7 @@ class Stepper:
 
         Without gradients an optimiser touches neither weights nor moments, nor decays weights.
         """
-        model.zero_grad(set_to_none=True)
+        model.zero_grad()
         seen = self.trainer.seen
         seen.skipped.append(self.number)
         seen.count(0.0, 0.0)
@@ -177,7 +177,7 @@ class Stepper:
             numbers = refusal.guilty(trainer.task, inner, trainer.train_rows, numbers)
         found = ranks.gathered(self._row_ids(numbers), trainer.args.world_size)
         ids = [name for part in found for name in part]
-        model.zero_grad(set_to_none=True)
+        model.zero_grad()
         if len(seen.not_finite) < self.watch.max_nonfinite_steps:
             seen.not_finite.append(self.number)
             left = self.watch.max_nonfinite_steps - len(seen.not_finite)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from finetune.errors import NumericsError
 from finetune.runs import storage
 from finetune.tasks.text_classification import TextClassification
+from finetune.training.events import Events
+from finetune.training.seen import Seen
+from finetune.training.stepper import Stepper, Watch
 from tests.training.drive import config_of, log_of, train, weights_of
 
 BERT = "text-classification"
@@ -120,3 +125,16 @@ def test_a_log_line_averages_over_the_same_steps_wherever_a_checkpoint_falls(tmp
     assert (two.checkpoints / "step-3").is_dir()
     again, _ = train(config_of(BERT, tmp_path / "two", *options, *EVERY_STEP[1:]))
     assert log_of(again) == log_of(one)
+
+
+def test_a_batch_is_left_out_of_an_engine_that_forgets_gradients_in_its_own_way():
+    """DeepSpeed's `zero_grad` takes no arguments."""
+    forgotten = []
+    engine = SimpleNamespace(zero_grad=lambda: forgotten.append(True))
+    trainer = SimpleNamespace(
+        seen=Seen(),
+        state=SimpleNamespace(global_step=0, max_steps=4),
+        args=SimpleNamespace(device="cpu"),
+    )
+    assert float(Stepper(trainer, Events(None), Watch())._skip(engine)) == 0
+    assert (forgotten, trainer.seen.skipped) == ([True], [1])
