@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +69,14 @@ def read(
     Raises:
         ArtefactError: Files don't belong together.
     """
+    asked = [{**group, "params": None} for group in optimizer.param_groups]
     state = tensors.read(folder, OPTIMIZER)
     if give is not None:
         give(state, optimizer)
     else:
         optimizer.load_state_dict(state)
     scheduler.load_state_dict(fitted(tensors.read(folder, SCHEDULER), scheduler))
+    keep_asked(optimizer, scheduler, asked)
     if scaler is not None and (folder / SCALER).is_file():
         scaler.load_state_dict(storage.read_json(folder / SCALER))
     seen.load(storage.read_json(folder / SEEN))
@@ -92,6 +94,26 @@ def fitted(state: dict[str, Any], scheduler: Any) -> dict[str, Any]:
         key: value[:1] * groups if key in lists and isinstance(value, list) else value
         for key, value in state.items()
     }
+
+
+def keep_asked(optimizer: Any, scheduler: Any, asked: Sequence[Mapping[str, Any]]) -> None:
+    """Let settings of now hold where `run.allow_changes` let them differ from the checkpoint's.
+
+    A group's options, its learning rate too, are part of the optimiser's and the schedule's state.
+
+    Args:
+        optimizer: With the checkpoint's state.
+        scheduler: With the checkpoint's state.
+        asked: The options of each group before that.
+    """
+    groups = optimizer.param_groups
+    for group, wanted in zip(groups, asked, strict=True):
+        group.update({k: v for k, v in wanted.items() if k in group and k not in ("params", "lr")})
+    rates = [group["initial_lr"] for group in groups]
+    if rates != scheduler.base_lrs:  # else not even the last bit is touched
+        for group, rate, before in zip(groups, rates, scheduler.base_lrs, strict=True):
+            group["lr"] = group["lr"] * rate / before
+        scheduler.base_lrs, scheduler._last_lr = rates, [group["lr"] for group in groups]
 
 
 def remember_plan(checkpoints: Path, halvings: int) -> None:

@@ -86,12 +86,14 @@ class Stepper:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        before = trainer.micro_batch_size
         trainer.seen.halvings += 1
         self.events.add(
             self.number,
             "out_of_memory",
             f"Memory ran out at step {self.number}; micro-batches are halved to "
             f"{trainer.micro_batch_size}, which changes no result.",
+            before=before,
             micro_batch_size=trainer.micro_batch_size,
         )
 
@@ -155,6 +157,12 @@ class Stepper:
         model.zero_grad()
         seen = self.trainer.seen
         seen.skipped.append(self.number)
+        self.events.add(
+            self.number,
+            "skipped",
+            f"Nothing in the batch of step {self.number} carries loss; it is left out.",
+            rows=self._row_ids(self._rows_of_plan())[: refusal.NAMED],
+        )
         seen.count(0.0, 0.0)
         if len(seen.skipped) > self.trainer.state.max_steps // 2:
             raise DataError(

@@ -120,3 +120,28 @@ def test_a_schedule_goes_on_with_another_number_of_groups(before, now):
         each.optimizer.step()
         each.step()
     assert second.get_last_lr() == [first.get_last_lr()[0]] * now
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.02])
+def test_a_learning_rate_that_may_differ_holds_from_the_next_step_on(rate):
+    def made(lr, decay):
+        optimizer = torch.optim.AdamW(
+            [torch.nn.Parameter(torch.ones(1))], lr=lr, weight_decay=decay
+        )
+        return optimizer, get_scheduler("linear", optimizer, 2, 9)
+
+    optimizer, schedule = made(0.1, 0.5)
+    for _ in range(4):
+        optimizer.step()
+        schedule.step()
+    other, again = made(rate, 0.0)
+    asked = [{**group, "params": None} for group in other.param_groups]
+    other.load_state_dict(optimizer.state_dict())
+    again.load_state_dict(schedule.state_dict())
+    resuming.keep_asked(other, again, asked)
+    assert other.param_groups[0]["weight_decay"] == 0.0
+    for _ in range(3):
+        here, there = optimizer.param_groups[0]["lr"], other.param_groups[0]["lr"]
+        assert there == (here if rate == 0.1 else pytest.approx(here * rate / 0.1))
+        for each in (optimizer, schedule, other, again):
+            each.step()

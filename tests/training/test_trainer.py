@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from finetune.errors import DataError, NumericsError
+from finetune.runs import storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import train as stage
 from finetune.tasks.text_classification import TextClassification
@@ -178,6 +179,8 @@ def test_a_batch_without_a_unit_changes_neither_weights_nor_moments(
     assert one["model.safetensors"] == two["model.safetensors"] != three["model.safetensors"]
     assert one["optimizer.safetensors"] == two["optimizer.safetensors"]
     assert trainers[0].seen.skipped == [2]
+    (event,) = storage.read_jsonl(run.path / "logs" / "events.jsonl")
+    assert (event["step"], event["event"], len(event["rows"])) == (2, "skipped", 8)
     assert log_of(run)[2]["loss"] == 0
 
 
