@@ -135,9 +135,11 @@ def current_state(trainer: Any) -> Any:
     from transformers.trainer_callback import ExportableState
 
     state = trainer.state
-    for callback in [*trainer.callback_handler.callbacks, trainer.control]:
+    for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, ExportableState):
             state.stateful_callbacks[type(callback).__name__] = callback.state()
+    # what was asked of this very moment: a checkpoint on the way to an end, or a signal's
+    state.stateful_callbacks.pop(type(trainer.control).__name__, None)
     state.best_model_checkpoint = None  # it would name a folder of this machine
     state.log_history = []  # logs/metrics.jsonl has it
     return state

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import TrainerState, get_scheduler
+from transformers import EarlyStoppingCallback, TrainerState, get_scheduler
 from transformers.trainer_callback import TrainerControl
 
 from finetune.training import resuming
@@ -91,16 +91,18 @@ def test_without_a_plan_nothing_is_halved(tmp_path, content):
     assert resuming.remembered_plan(tmp_path) == 0
 
 
-def test_the_state_names_no_folder_and_holds_no_history():
+@pytest.mark.parametrize("stopping", [False, True])
+def test_the_state_names_no_folder_no_history_and_nothing_of_the_moment(stopping):
     state = TrainerState(best_model_checkpoint="/home/me/x", log_history=[{"loss": 1.0}])
-    control = TrainerControl()
-    handler = SimpleNamespace(callbacks=[])
+    control = TrainerControl(should_save=stopping, should_training_stop=stopping)
+    state.stateful_callbacks["TrainerControl"] = control.state()
+    handler = SimpleNamespace(callbacks=[EarlyStoppingCallback(3)])
     found = resuming.current_state(
         SimpleNamespace(state=state, control=control, callback_handler=handler)
     )
     assert found.best_model_checkpoint is None
     assert found.log_history == []
-    assert "TrainerControl" in found.stateful_callbacks
+    assert set(found.stateful_callbacks) == {"EarlyStoppingCallback"}
 
 
 @pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1)])
