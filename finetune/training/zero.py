@@ -94,8 +94,10 @@ class Zero:
     def _grouped(self, base: Any) -> Iterator[tuple[dict[str, Any], list[Tensor]]]:
         """Yield each group as it is now, with the weights that it stands for."""
         live = iter(base.param_groups)
+        rates = {key: base.param_groups[0].get(key) for key in ("lr", "initial_lr")}
         for group in self.groups:
-            yield next(live) if group["params"] else group, group["params"]
+            empty = {**group, **rates}  # the schedule, made later, never saw it
+            yield next(live) if group["params"] else empty, group["params"]
 
     def exchange(self, model: nn.Module) -> Exchange:
         """Return how ranks come to one gradient."""

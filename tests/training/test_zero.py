@@ -121,12 +121,14 @@ def test_state_has_the_form_of_one_process_with_the_group_that_is_empty(zero):
         alone(torch.ones(1, 3)).sum().backward()
         one.step()
     before = one.state_dict()
-    before["param_groups"][0]["lr"] = 0.005
+    for group in before["param_groups"]:
+        group.update(lr=0.005, initial_lr=0.01)
     zero.take_up(before, None)
     after = zero.moments(None, keep=True)
     assert [group["params"] for group in after["param_groups"]] == [[0], [], [1]]
     assert [group["weight_decay"] for group in after["param_groups"]] == [0.1, 0.5, 0.0]
-    assert after["param_groups"][0]["lr"] == 0.005
+    assert [group["lr"] for group in after["param_groups"]] == [0.005] * 3
+    assert [group["initial_lr"] for group in after["param_groups"]] == [0.01] * 3
     assert set(after["state"]) == set(before["state"])
     for number, values in before["state"].items():
         for key, value in values.items():
