@@ -146,6 +146,8 @@ class TrainConfig:
     """Cut each global batch, itself unchanged, into micro-batches of similar length."""
     logging_steps: int = bounded(1, low=1)
     """Write a line to logs/metrics.jsonl every so many steps."""
+    padding_free: bool = True
+    """Spare the model's layers the padding, where that is found to make no difference."""
     eval_strategy: Literal["epoch", "steps", "no"] = "epoch"
     """When validation is scored and a checkpoint written."""
     eval_steps: int | None = bounded(low=1)

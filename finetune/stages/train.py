@@ -62,6 +62,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     rank, world = devices.world()
     ranks.join(run, rank, world, timeout=config.train.dist_timeout, device=device.name)
     trainer = make_trainer(run, config, task, model, device, callbacks=[interruption])
+    padded = spare_padding(trainer, config)
     counts = [loading.parameter_count(model, trainable=only) for only in (True, False)]
     with quiet_transformers(), interruption.watching(), ranks.together(run, trainer):
         optimise(trainer, resumable(run, config))
@@ -90,9 +91,28 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         "precision": device.precision,
         "device": device.name,
         "dropout": dropout,
+        "padding_free": padded is None,
+        "padding_because": padded,
         "trainable_parameters": counts[0],
         "total_parameters": counts[1],
     }
+
+
+def spare_padding(trainer: TaskTrainer, config: RunConfig) -> str | None:
+    """Let layers see no padding where that makes no difference; else return why they see it."""
+    from finetune.training import unpadded
+
+    if not config.train.padding_free:
+        return "train.padding_free is false"
+    if trainer.is_sharded:
+        return "ranks share the model"
+    with quiet_transformers():
+        against = unpadded.prepare(
+            trainer.task, trainer.model, trainer.train_rows, trainer.compute_loss_context_manager
+        )
+    if against is None:
+        trainer.without_padding = unpadded.layers
+    return against
 
 
 def resumable(run: RunFolder, config: RunConfig) -> Path | None:

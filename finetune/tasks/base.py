@@ -268,22 +268,3 @@ def to_device(batch: Batch, model: nn.Module) -> Batch:
     """Move a batch to where a model's weights are."""
     device = next(model.parameters()).device
     return {key: value.to(device) for key, value in batch.items()}
-
-
-def token_losses(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each row's cross-entropy summed over labelled tokens, and their number.
-
-    Args:
-        logits: Shape (rows, tokens, vocabulary), already aligned with the labels.
-        labels: Shape (rows, tokens); -100 marks tokens that carry no loss.
-    """
-    import torch
-    from torch.nn import functional
-
-    labelled = labels != -100
-    losses = functional.cross_entropy(logits[labelled].float(), labels[labelled], reduction="none")
-    owner = labelled.nonzero()[:, 0]
-    sums = torch.zeros(labels.shape[0], device=losses.device, dtype=losses.dtype).index_add(
-        0, owner, losses
-    )
-    return sums, labelled.sum(dim=1)

@@ -20,9 +20,9 @@ from finetune.tasks.base import (
     mask,
     pad,
     to_device,
-    token_losses,
 )
 from finetune.tasks.generation import generate
+from finetune.tasks.labelled import token_losses
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -153,7 +153,7 @@ class Text2textGeneration(Task):
     def row_losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy of each target; a unit is a target token."""
         inputs = {key: value for key, value in batch.items() if key != "labels"}
-        return token_losses(model(**inputs).logits, batch["labels"])
+        return token_losses(model, inputs, batch["labels"])
 
     def predict(
         self, model: nn.Module, rows: Sequence[Row], *, batch_size: int = 32

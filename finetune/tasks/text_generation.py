@@ -20,9 +20,9 @@ from finetune.tasks.base import (
     mask,
     pad,
     to_device,
-    token_losses,
 )
 from finetune.tasks.generation import generate
+from finetune.tasks.labelled import following, token_losses
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -141,7 +141,7 @@ class TextGeneration(Task):
     def row_losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy of each conversation's labelled tokens; a unit is a token."""
         inputs = {key: value for key, value in batch.items() if key != "labels"}
-        return token_losses(model(**inputs).logits[:, :-1], batch["labels"][:, 1:])
+        return token_losses(model, inputs, following(batch["labels"]))
 
     def predict(
         self, model: nn.Module, rows: Sequence[Row], *, batch_size: int = 32

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +13,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from finetune.tasks.base import CoupledTask, Task
-from finetune.training import (
-    batching,
-    checkpoint,
-    layout,
-    ranks,
-    resuming,
-    sampling,
-    validation,
-)
+from finetune.training import batching, checkpoint, layout, ranks, resuming, sampling, validation
 from finetune.training.batching import Batching, StepBatch
 from finetune.training.events import Events
 from finetune.training.exchange import Exchange
@@ -84,6 +78,7 @@ class TaskTrainer(Trainer):
         )
         self.model_accepts_loss_kwargs = False
         self.layout = layout.of(self)
+        self.without_padding: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
 
     @property
     def micro_batch_size(self) -> int:
@@ -137,9 +132,12 @@ class TaskTrainer(Trainer):
 
     # -- one optimiser step --------------------------------------------------------------------
 
-    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Any:
-        """Return the context of mixed precision."""
-        return self.layout.precision() or super().autocast_smart_context_manager(cache_enabled)
+    @contextlib.contextmanager
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> Iterator[None]:
+        """Open the context that a loss is computed in."""
+        precision = self.layout.precision() or super().autocast_smart_context_manager(cache_enabled)
+        with precision, self.without_padding():
+            yield
 
     def exchange(self, model: nn.Module) -> Exchange:
         """Return how ranks come to one gradient."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
-import torch
 
 from finetune.tasks import base
 from finetune.tasks.text_classification import TextClassification
@@ -20,22 +17,6 @@ def test_padding_goes_to_the_side_that_is_asked_for() -> None:
 def test_the_mask_is_by_length_and_not_by_the_token() -> None:
     assert base.mask([[9, 9], [9]]).tolist() == [[1, 1], [1, 0]]
     assert base.mask([[9, 9], [9]], left=True).tolist() == [[1, 1], [0, 1]]
-
-
-def test_the_loss_of_a_row_is_the_sum_over_its_labelled_tokens() -> None:
-    logits = torch.zeros(2, 3, 4)
-    labels = torch.tensor([[1, 2, -100], [-100, -100, 3]])
-    sums, counts = base.token_losses(logits, labels)
-    assert sums.tolist() == pytest.approx([2 * math.log(4), math.log(4)])
-    assert counts.tolist() == [2, 1]
-
-
-def test_a_batch_without_a_label_has_a_loss_of_nothing() -> None:
-    logits = torch.zeros(1, 3, 4, requires_grad=True)
-    sums, counts = base.token_losses(logits, torch.full((1, 3), -100))
-    assert (sums.tolist(), counts.tolist()) == ([0.0], [0])
-    sums.sum().backward()
-    assert logits.grad is not None
 
 
 def test_batches_are_of_similar_length_and_answers_in_the_given_order() -> None:

@@ -127,7 +127,7 @@ def test_out_of_memory_halves_the_micro_batch_once_and_changes_no_number(tmp_pat
 def test_memory_that_runs_out_late_in_a_step_leaves_no_gradient_of_its_first_rows(
     tmp_path, monkeypatch
 ):
-    options = ("train.max_steps=2", "model.dropout=0.0", "train.global_batch_size=8")
+    options = ("train.max_steps=2", "model.dropout=0.0", "train.padding_free=false")
     run, _ = train(config_of(BERT, tmp_path / "fits", "train.micro_batch_size=2", *options))
     losses = TextClassification.row_losses
     calls = []
