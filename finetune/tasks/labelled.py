@@ -28,12 +28,23 @@ def token_losses(
     import torch
     from torch.nn import functional
 
+    from finetune.tasks import chunked
+
     labelled = labels != -100
-    with head_sees(model, labelled):
+    inner: Any = getattr(model, "module", model)
+    wanted, head = labels[labelled], head_of(inner)
+    in_pieces = chunked.is_for(inner, head, inputs, len(wanted))
+    with (
+        head_sees(head, labelled),
+        chunked.passed_through(head) if in_pieces else contextlib.nullcontext(),
+    ):
         logits = model(**inputs).logits
     if logits.dim() == 3:
         logits = logits[labelled]
-    losses = functional.cross_entropy(logits.float(), labels[labelled], reduction="none")
+    if in_pieces:
+        losses = chunked.losses(logits, head, wanted)
+    else:
+        losses = functional.cross_entropy(logits.float(), wanted, reduction="none")
     owner = labelled.nonzero()[:, 0]
     sums = torch.zeros(labels.shape[0], device=losses.device, dtype=losses.dtype).index_add(
         0, owner, losses
@@ -48,17 +59,19 @@ def following(labels: Tensor) -> Tensor:
     return functional.pad(labels[:, 1:], (0, 1), value=-100)
 
 
+def head_of(model: Any) -> Any:
+    """Return the output layer of a model of transformers; None if it names none."""
+    return model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+
+
 @contextlib.contextmanager
-def head_sees(model: Any, places: Tensor) -> Iterator[None]:
-    """Let the output layer see some places only: its outputs are then of shape (places, …).
+def head_sees(head: Any, places: Tensor) -> Iterator[None]:
+    """Let an output layer see some places only: its outputs are then of shape (places, …).
 
     Args:
-        model: A model of transformers, wrapped or not; without a known output layer nothing is
-            changed.
+        head: The layer; without one nothing is changed.
         places: Shape (rows, tokens), true for those it shall see.
     """
-    inner = getattr(model, "module", model)
-    head = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
     if head is None:
         yield
         return
