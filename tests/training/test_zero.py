@@ -136,6 +136,14 @@ def test_state_has_the_form_of_one_process_with_the_group_that_is_empty(zero):
     assert zero.moments(None, keep=False) == {}
 
 
+def test_an_empty_group_learns_at_the_rate_of_the_others(zero):
+    """The schedule sets it in the groups that DeepSpeed has kept, and a resumed run asks for it."""
+    for group in zero.engine.optimizer.optimizer.param_groups:
+        group.update(lr=0.002, initial_lr=0.01)
+    for group in zero.moments(None, keep=True)["param_groups"]:
+        assert (group["lr"], group["initial_lr"]) == (0.002, 0.01)
+
+
 def test_weights_come_out_whole_and_frozen_ones_not(zero):
     zero.trainer.model.register_buffer("seen", torch.ones(1))
     found = zero.weights(zero.trainer.model, keep=True)
