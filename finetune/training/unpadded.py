@@ -39,6 +39,8 @@ COMPARED = 2
 LOOKED_AT = 256
 """Rows that they are chosen from."""
 
+NO_PADDING = "it is given no padding"
+
 Precision = Callable[[], AbstractContextManager[Any]]
 
 
@@ -69,6 +71,9 @@ def prepare(task: Task, model: Any, rows: Rows, precision: Precision) -> str | N
     chosen = of_different_lengths(rows)
     if len(chosen) < 2:
         return "all rows are of one length"
+    batch = to_device(task.collate(rows.fetch(chosen)), model)
+    if "attention_mask" not in batch:  # Whisper: every recording is made 30 seconds long
+        return NO_PADDING
     hooks = [
         hook
         for stack in found
@@ -79,7 +84,6 @@ def prepare(task: Task, model: Any, rows: Rows, precision: Precision) -> str | N
     ]
     biased = bound_biases(model)
     model.set_attn_implementation(attention.NAME)
-    batch = to_device(task.collate(rows.fetch(chosen)), model)
     against = reason_against(task, model, batch, precision)
     if against is not None:
         for hook in hooks:
@@ -126,7 +130,7 @@ def reason_against(task: Task, model: nn.Module, batch: Batch, precision: Precis
     finally:
         model.train(was_training)
     if attention.switch.made == before:
-        return "it is given no padding"
+        return NO_PADDING
     apart = [distance(one, other) for one, other in zip(found, wanted, strict=True)]
     limit = TOLERANCE.get(computed_in(model, precision), HALF)
     off = [part for part in apart if not part <= limit]  # NaN is off as well

@@ -215,6 +215,15 @@ def test_models_and_rows_that_it_is_not_for_are_named(model, lengths, reason):
     assert reason in prepare(model, Lengths(*lengths))
 
 
+def test_a_model_that_is_given_no_padding_is_never_run(monkeypatch):
+    def unmasked(features):
+        return {"input_ids": torch.ones(len(features), 3, dtype=torch.long)}
+
+    monkeypatch.setattr(Sum, "collate", staticmethod(unmasked))
+    monkeypatch.setattr(Sum, "row_losses", staticmethod(lambda *_: pytest.fail("it was run")))
+    assert prepare(model_of("bert")) == unpadded.NO_PADDING
+
+
 def test_a_model_that_looks_at_its_mask_keeps_its_padding(monkeypatch):
     model, batch = model_of("bert"), batch_of(*LENGTHS)
     wanted, _ = loss_and_gradients(model, batch)
