@@ -148,6 +148,9 @@ class Text2textGeneration(Task):
             batch["labels"] = pad(labels, -100)
             shifted = [[self.decoder_start, *label[:-1]] for label in labels]
             batch["decoder_input_ids"] = pad(shifted, self.processor.pad_token_id)
+            batch["decoder_attention_mask"] = mask(
+                shifted
+            )  # what follows a target sees and is not seen
         return batch
 
     def row_losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

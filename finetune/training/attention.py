@@ -20,7 +20,7 @@ from transformers.masking_utils import (
     sdpa_mask,
 )
 
-from finetune.training.segments import PLAIN, Segments
+from finetune.training.segments import PLAIN, Crossed, Segments
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -102,7 +102,7 @@ def attention(
         query: Shape (1, heads, tokens, width) of real tokens.
         key: Likewise, with as many heads or fewer.
         value: Likewise.
-        attention_mask: Segments; anything else is SDPA's business.
+        attention_mask: Segments, or what is Crossed; anything else is SDPA's business.
         dropout: Of attention weights.
         scaling: Of the scores.
         is_causal: For SDPA; Segments know it.
@@ -112,6 +112,10 @@ def attention(
     Returns:
         Shape (1, tokens, heads, width), and no weights.
     """
+    if isinstance(attention_mask, Crossed):
+        if getattr(module, "has_relative_attention_bias", False):
+            raise NotImplementedError("positions of two batches are not compared here")
+        return across(module, attention_mask, query, key, value, dropout, scaling), None
     if isinstance(attention_mask, Segments):
         if query.shape[0] == 1 and query.shape[2] == attention_mask.tokens == key.shape[2]:
             if options.get("softcap") is not None:
@@ -134,6 +138,31 @@ def attention(
         **options,
     )
     return seen, None
+
+
+def across(
+    module: nn.Module,
+    crossed: Crossed,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout: float,
+    scaling: float | None,
+) -> Tensor:
+    """Return what the tokens of one batch see in another; the padding is back for that alone."""
+    own, other = crossed.own, crossed.other
+    if own is not None:
+        query = own.rectangle(query.transpose(1, 2)).transpose(1, 2)
+    if other is not None:
+        key, value = (
+            other.rectangle(part.transpose(1, 2)).transpose(1, 2) for part in (key, value)
+        )
+    seen, _ = sdpa_attention_forward(
+        module, query, key, value, other.as_mask() if other is not None else None,
+        dropout=dropout, scaling=scaling, is_causal=False,
+    )  # fmt: skip
+    found: Tensor = seen if own is None else own.flat(seen.flatten(2)).unflatten(2, seen.shape[2:])
+    return found
 
 
 def within(

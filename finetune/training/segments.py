@@ -138,6 +138,18 @@ class Segments:
         return keys & self.pattern(0, 0, places[:, None], places[None, :])
 
 
+class Crossed:
+    """Two batches of the same rows, of which one looks at the other: a decoder at its encoder.
+
+    Args:
+        own: Of those who look; None where they kept their padding.
+        other: Of those who are looked at; None where they kept it.
+    """
+
+    def __init__(self, own: Segments | None, other: Segments | None) -> None:
+        self.own, self.other = own, other
+
+
 def groups(lengths: Sequence[int], device: torch.device) -> list[Group]:
     """Cut sorted lengths into groups that are alike enough to attend in one call."""
     found: list[Group] = []

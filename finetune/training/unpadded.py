@@ -23,7 +23,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from finetune.tasks.base import Batch, CoupledTask, Task, to_device
 from finetune.training import attention
 from finetune.training.memory import is_out_of_memory
-from finetune.training.segments import Segments
+from finetune.training.segments import Crossed, Segments
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,6 +39,8 @@ COMPARED = 2
 LOOKED_AT = 256
 """Rows that they are chosen from."""
 
+OTHER_STATES, OTHER_MASK = "encoder_hidden_states", "encoder_attention_mask"
+"""What a decoder's layer is given of its encoder."""
 NO_PADDING = "it is given no padding"
 
 Precision = Callable[[], AbstractContextManager[Any]]
@@ -203,32 +205,44 @@ def bounded(compute_bias: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return compute
 
 
-def own_segments(
-    layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Segments | None:
-    """Return the Segments of what a layer is given, if there are any.
+def given(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return what a layer is given, by the names of its arguments."""
+    return {**dict(zip(parameters(type(layer).forward), args, strict=False)), **kwargs}
 
-    A layer that looks at another stack's states as well stays with padding: there are two batches.
-    """
-    given = {**dict(zip(parameters(type(layer).forward), args, strict=False)), **kwargs}
-    found = given.get("attention_mask")
-    if isinstance(found, Segments) and given.get("encoder_hidden_states") is None:
-        return found
-    return None
+
+def segments_in(value: Any) -> Segments | None:
+    """Return a value if it is Segments."""
+    return value if isinstance(value, Segments) else None
 
 
 def enter(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Take the padding out of what a layer is given, where it is not out already."""
-    own = own_segments(layer, args, kwargs)
+    """Take the padding out of what a layer is given, where it is not out already.
+
+    A decoder is given two batches: its own, and the states of the encoder, which each of its
+    layers projects anew.
+    """
+    named = given(layer, args, kwargs)
+    own, other = segments_in(named.get("attention_mask")), None
+    looks = named.get(OTHER_STATES) is not None
+    if looks:
+        if OTHER_MASK not in parameters(type(layer).forward):
+            own = None  # nobody could be told that the queries have no padding
+        other = segments_in(named.get(OTHER_MASK))
     attention.switch.longest = own.lengths[-1] if own is not None else None
-    if own is None:
+    if own is None and other is None:
         return None
-    return tuple(own.flat(value) for value in args), {k: own.flat(v) for k, v in kwargs.items()}
+    changed = {name: own.flat(value) for name, value in named.items()} if own else dict(named)
+    if looks:
+        changed[OTHER_STATES] = named[OTHER_STATES]
+        if other is not None:
+            changed[OTHER_STATES] = other.flat(named[OTHER_STATES])
+        changed[OTHER_MASK] = Crossed(own, other)
+    return (), changed
 
 
 def leave(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
     """Put the padding back behind the last layer of a stack."""
-    own = own_segments(layer, args, kwargs)
+    own = segments_in(given(layer, args, kwargs).get("attention_mask"))
     states = output[0] if isinstance(output, tuple) else output
     if own is None or states.shape[:2] != (1, own.tokens):
         return None

@@ -78,12 +78,19 @@ class Sum:
         inputs = {key: value for key, value in batch.items() if key != "labels"}
         mask = inputs["attention_mask"].bool()
         if model.config.is_encoder_decoder:
-            inputs["decoder_input_ids"] = inputs["input_ids"][:, :3]
+            shown = torch.tensor([[3], [1], [9], [2], [5], [7]])[: len(mask)]  # tokens of targets
+            inputs["decoder_input_ids"] = inputs["input_ids"][:, : int(shown.max())]
+            length = inputs["decoder_input_ids"].shape[1]
+            target = torch.arange(length)[None] < shown.clamp(max=length)
+            if not hasattr(model, "unmasked"):
+                inputs["decoder_attention_mask"] = target.long()
         output = model(**inputs)
         states = (
             (output.logits if "logits" in output else output[0]).float().log_softmax(-1)[..., 0]
         )
-        if states.dim() == 2 and states.shape == mask.shape:
+        if model.config.is_encoder_decoder:
+            states = states * target
+        elif states.shape == mask.shape:
             states = states * mask
         return states.flatten(1).sum(1) if states.dim() > 1 else states, mask.sum(1)
 
@@ -181,6 +188,33 @@ def test_activations_can_be_computed_again():
         _, others = loss_and_gradients(model, batch)
     for key, gradient in gradients.items():
         torch.testing.assert_close(others[key], gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_a_decoder_whose_own_padding_is_not_told_sees_an_encoder_without(name):
+    model, batch = model_of(name), batch_of(*LENGTHS)
+    model.unmasked = True
+    wanted, gradients = loss_and_gradients(model, batch)
+    assert prepare(model) is None
+    with unpadded.layers():
+        found, others = loss_and_gradients(model, batch)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    largest = max(float(gradient.norm()) for gradient in gradients.values())
+    assert all(float((others[k] - g).norm()) < 1e-5 * largest for k, g in gradients.items())
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_a_decoder_projects_real_tokens_alone_of_both_batches(name):
+    model, rows = model_of(name), []
+    assert prepare(model) is None
+    layer = unpadded.stacks(model)[1][-1]
+    cross = layer.layer[1].EncDecAttention if name == "t5" else layer.encoder_attn
+    query, key = (cross.q, cross.k) if name == "t5" else (cross.q_proj, cross.k_proj)
+    for part in (query, key):
+        part.register_forward_hook(lambda _, __, out: rows.append(tuple(out.shape[:2])))
+    with unpadded.layers():
+        Sum.row_losses(model, batch_of(*LENGTHS))
+    assert rows == [(1, 27), (1, sum(LENGTHS))]
 
 
 def test_t5_computes_no_more_biases_than_its_longest_row_has():
