@@ -128,7 +128,8 @@ def reason_against(task: Task, model: nn.Module, batch: Batch, precision: Precis
     except Exception as error:  # whatever a model's own code does with a mask of its own
         if is_out_of_memory(error):
             return "there was no memory to compare"
-        return f"it needs its mask ({type(error).__name__}: {str(error).splitlines()[0][:80]})"
+        said = next(iter(str(error).splitlines()), "without a word")
+        return f"it needs its mask ({type(error).__name__}: {said[:80]})"
     finally:
         model.train(was_training)
     if attention.switch.made == before:

@@ -304,3 +304,12 @@ def test_running_out_of_memory_leaves_the_padding_and_the_run_alone():
     task = SimpleNamespace(row_losses=full)
     reason = unpadded.reason_against(task, nn.Linear(1, 1), {}, contextlib.nullcontext)
     assert reason == "there was no memory to compare"
+
+
+def test_an_assertion_without_a_word_is_a_reason_too():
+    def refuses(model, batch):
+        raise AssertionError
+
+    task = SimpleNamespace(row_losses=refuses)
+    reason = unpadded.reason_against(task, nn.Linear(1, 1), {}, contextlib.nullcontext)
+    assert reason == "it needs its mask (AssertionError: without a word)"
