@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from finetune.data import columns, conversations, structured, values
+from finetune.data import columns, conversations, preferences, structured, values
 from finetune.data.kinds import (
     MEDIA,
     Answers,
@@ -122,8 +122,11 @@ def _table(
 
     arrays: dict[str, Any] = {"id": pa.chunked_array([pa.array(ids, pa.string())])}
     wrong: set[int] = set()
+    together = preferences.converted(picked, kinds)
     for canonical, column in picked.items():
-        arrays[canonical], reasons, notes = _converted(kinds[canonical], canonical, column, ids)
+        arrays[canonical], reasons, notes = together.get(canonical) or _converted(
+            kinds[canonical], canonical, column, ids
+        )
         _say(messages, notes)
         problems.add_rows(reasons, ids, step="values", column=canonical)
         wrong |= set(reasons)

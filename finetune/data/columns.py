@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetune.data import conversations
-from finetune.data.kinds import Kind, Messages, Text
+from finetune.data import conversations, preferences
+from finetune.data.kinds import Kind, Messages, Text, Turns
 from finetune.data.synonyms import synonyms
 from finetune.data.tables import mixed
 from finetune.errors import ConfigError, DataError, did_you_mean
@@ -82,6 +82,9 @@ def resolve(
                 found.sources[canonical] = " + ".join(parts.values())
                 _tell(found, canonical, parts, columns)
     _recognise(schema, kinds, found)
+    if source := preferences.source_of_prompt(kinds, found.sources):
+        found.sources["prompt"] = source
+        found.messages.append("`prompt` was taken from what `chosen` and `rejected` begin with.")
     for canonical, kind in kinds.items():
         if canonical not in found.sources and kind.required:
             raise _not_found(schema, canonical, kind, name)
@@ -255,7 +258,7 @@ def _not_found(schema: pa.Schema, canonical: str, kind: Kind, name: str) -> Data
             f"No conversation was found in `{name}`. {described(schema)}",
             fix="Set data.columns.prompt and data.columns.completion, or data.columns.messages.",
         )
-    example = "NAME_OR_TEMPLATE" if isinstance(kind, Text) else "NAME"
+    example = "NAME_OR_TEMPLATE" if isinstance(kind, Text | Turns) else "NAME"
     return DataError(
         f"No column for `{canonical}` was found in `{name}`. {described(schema)}",
         fix=f"Say which it is: data.columns.{canonical}={example}.",

@@ -85,7 +85,7 @@ def build(parts: Mapping[str, Sequence[Any]]) -> tuple[list[Any], dict[int, str]
         try:
             turns = _row({part: values[index] for part, values in parts.items()})
             last = max(i for i, turn in enumerate(turns) if turn["role"] == "assistant")
-        except _WrongError as error:
+        except WrongError as error:
             wrong[index] = str(error)
             made.append(None)
             continue
@@ -99,53 +99,65 @@ def build(parts: Mapping[str, Sequence[Any]]) -> tuple[list[Any], dict[int, str]
     return made, wrong, trimmed
 
 
-class _WrongError(Exception):
+class WrongError(Exception):
     """A row that makes no conversation, and why."""
 
 
 def _row(parts: Mapping[str, Any]) -> list[dict[str, str]]:
     if "messages" in parts:
-        turns = _turns(parts["messages"])
+        turns = turns_of(parts["messages"])
     else:
         prompt = parts["prompt"]
         if isinstance(parts.get("input"), str) and parts["input"].strip():
             prompt = f"{_text(prompt)}\n\n{parts['input']}"
-        turns = _turns(prompt) if _is_turns(prompt) else [_turn("user", prompt)]
+        turns = turns_of(prompt) if is_turns(prompt) else [turn_of("user", prompt)]
         completion = parts["completion"]
-        turns += _turns(completion) if _is_turns(completion) else [_turn("assistant", completion)]
+        answered = is_turns(completion)
+        turns += turns_of(completion) if answered else [turn_of("assistant", completion)]
     system = parts.get("system")
     if isinstance(system, str) and system.strip() and turns[0]["role"] != "system":
-        turns = [_turn("system", system), *turns]
+        turns = [turn_of("system", system), *turns]
     return turns
 
 
-def _is_turns(value: Any) -> bool:
+def is_turns(value: Any) -> bool:
+    """Tell whether a value is a list of messages."""
     return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
-def _turns(value: Any) -> list[dict[str, str]]:
+def turns_of(value: Any) -> list[dict[str, str]]:
+    """Return messages, or JSON text of them, as ``{role, content}`` with the roles as we know them.
+
+    Raises:
+        WrongError: It is no conversation.
+    """
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)
         except ValueError:
-            raise _WrongError("is text that is not a JSON list of messages") from None
+            raise WrongError("is text that is not a JSON list of messages") from None
     if value is None or value == [] or value == "":
-        raise _WrongError("is empty")
-    if not _is_turns(value):
-        raise _WrongError("is not a list of messages")
+        raise WrongError("is empty")
+    if not is_turns(value):
+        raise WrongError("is not a list of messages")
     turns = []
     for turn in value:
         if not isinstance(turn, Mapping):
-            raise _WrongError("is not a list of messages")
+            raise WrongError("is not a list of messages")
         role = turn.get("role", turn.get("from"))
-        turns.append(_turn(role, turn.get("content", turn.get("value"))))
+        turns.append(turn_of(role, turn.get("content", turn.get("value"))))
     return turns
 
 
-def _turn(role: Any, content: Any) -> dict[str, str]:
+def turn_of(role: Any, content: Any) -> dict[str, str]:
+    """Return one message.
+
+    Raises:
+        WrongError: Nobody said it, or it is no text.
+    """
     known = ROLES.get(str(role).strip().lower())
     if known is None:
-        raise _WrongError("has a turn of an unknown role")
+        raise WrongError("has a turn of an unknown role")
     return {"role": known, "content": _text(content)}
 
 
@@ -156,14 +168,14 @@ def _text(content: Any) -> str:
         content = "\n".join(str(part.get("text", "")) for part in content)
     if isinstance(content, bool) or not isinstance(content, str | int | float):
         missing = "missing" if content is None else "not text"
-        raise _WrongError(f"has a turn that is {missing}")
+        raise WrongError(f"has a turn that is {missing}")
     text = str(content)
     if not text.strip():
-        raise _WrongError("has a turn that is empty")
+        raise WrongError("has a turn that is empty")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _WrongError("has characters that are not valid Unicode (lone surrogates)") from None
+        raise WrongError("has characters that are not valid Unicode (lone surrogates)") from None
     return text
 
 

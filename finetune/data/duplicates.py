@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetune.data import audit
-from finetune.data.kinds import Audio, Image, Messages, Text, Tokens
+from finetune.data.kinds import Audio, Image, Messages, Text, Tokens, Turns
 from finetune.data.near.leaks import leaks
 from finetune.data.problems import places
 from finetune.data.problems import rows as plural
@@ -45,7 +45,8 @@ def _near(work: Work, threshold: float) -> Near | None:
             if isinstance(work.kinds[name], kind):
                 return _near_media(find, [table[name] for table in tables])
     readable = {name: kind for name, kind in work.kinds.items() if name in work.sources}
-    texts = [name for name, kind in readable.items() if isinstance(kind, Text | Messages | Tokens)]
+    spoken = Text | Messages | Turns | Tokens
+    texts = [name for name, kind in readable.items() if isinstance(kind, spoken)]
     words = [name for name in texts if isinstance(readable[name], Tokens)]
     tables = [_spelt(table, words) for table in tables]
     inputs = [name for name in texts if name in asked]

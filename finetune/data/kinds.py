@@ -75,6 +75,11 @@ class Messages(Kind):
 
 
 @dataclass(frozen=True)
+class Turns(Kind):
+    """Part of a conversation: a list of ``{role, content}``, or the text of its only turn."""
+
+
+@dataclass(frozen=True)
 class Image(Kind):
     """An encoded picture: ``{bytes, path}``."""
 

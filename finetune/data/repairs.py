@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from finetune.data import columns as mapping
-from finetune.data.kinds import Answers, Kind, Messages, Text
+from finetune.data.kinds import Answers, Kind, Messages, Text, Turns
 from finetune.data.problems import rows as plural
 from finetune.data.sources import Source
 from finetune.data.work import Work
@@ -44,7 +44,7 @@ def repair(work: Work, steps: Mapping[str, Mapping[str, Any]]) -> None:
     from finetune.data.cleaning.pipeline import clean
 
     active = [step for step in build(steps) if step.action != "skip"]
-    texts = [name for name in work.sources if isinstance(work.kinds[name], Text | Messages)]
+    texts = [name for name in work.sources if isinstance(work.kinds[name], Text | Messages | Turns)]
     work.audit["personal_data"], work.audit["encoding_repairs"] = {}, 0
     if not texts or not active:
         return

@@ -29,6 +29,7 @@ _BASELINES = {
     "copy_source": "copying the source",
     "nearest_neighbour": "answer of the nearest training row",
     "chance": "chance",
+    "longer_answer": "preferring the longer answer",
 }
 _TASKS = {
     "text-classification": "Text classification",

@@ -14,6 +14,7 @@ RECIPES = {
     "text-classification": ("bert/text_classification", "tiny/bert"),
     "text2text-generation": ("t5/text2text", "tiny/t5"),
     "text-generation": ("gpt/chat", "tiny/gpt"),
+    "preference": ("gpt/dpo", "tiny/gpt"),
     "zero-shot-image-classification": ("clip/image_text", "tiny/clip"),
     "automatic-speech-recognition": ("whisper/transcription", "tiny/whisper"),
 }

@@ -24,7 +24,7 @@ def batch_of(case: Case, rows: Any = None) -> Any:
 
 def inputs_of(case: Case) -> Any:
     """Return what a model takes of a batch, its labels left out."""
-    return {k: v for k, v in batch_of(case).items() if k not in ("labels", "group")}
+    return {k: v for k, v in batch_of(case).items() if k not in ("labels", "group", "reference")}
 
 
 def trainable(model: Any) -> Any:

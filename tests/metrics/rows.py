@@ -15,8 +15,14 @@ FAMILIES = {
     "text": (text, text | st.lists(text, max_size=3)),
     "speech": (text, text),
     "retrieval": (rank, st.just("")),
+    "preference": (st.sampled_from(["chosen", "rejected", "neither"]), st.just("chosen")),
 }
-SINGLE = {"perplexity": (likelihood, st.just("")), "zero_shot_accuracy": (label, label)}
+SINGLE = {
+    "perplexity": (likelihood, st.just("")),
+    "zero_shot_accuracy": (label, label),
+    "preference_loss": (likelihood, st.just("")),
+    "reward_margin": (st.floats(-1e5, 1e5), st.just("chosen")),
+}
 
 WORDS = ["one two three four five", "six seven eight nine ten"]
 PERFECT = {
@@ -25,6 +31,9 @@ PERFECT = {
     "text": (WORDS, WORDS),
     "speech": (WORDS, WORDS),
     "retrieval": ([1, 1], ["", ""]),
+    "preference": (["chosen", "chosen"], ["chosen", "chosen"]),
+    "preference_loss": ([(0.0, 1), (0.0, 1)], ["", ""]),
+    "reward_margin": ([1e5, 1e5], ["chosen", "chosen"]),
     "perplexity": ([(0.0, 3), (0.0, 4)], ["", ""]),
     "zero_shot_accuracy": (["a", "b"], ["a", "b"]),
 }
