@@ -42,17 +42,21 @@ def _as_bytes(column: Any) -> list[bytes]:
 
 
 def questions(table: pa.Table, columns: Sequence[str]) -> list[bytes]:
-    """Return a hash of each row's inputs; of a conversation, all but its last answer."""
+    """Return a hash of each row's inputs; of a conversation, all but the answer it ends with."""
     import pyarrow as pa
 
     asked = {}
     for column in columns:
         values = table[column]
         if pa.types.is_list(values.type) and pa.types.is_struct(values.type.value_type):
-            turns = [json.dumps(row[:-1] if row else row) for row in values.to_pylist()]
+            turns = [json.dumps(_asked(row)) for row in values.to_pylist()]
             values = pa.chunked_array([pa.array(turns, pa.string())])
         asked[column] = values
     return digests(pa.table(asked), list(columns))
+
+
+def _asked(turns: list[dict[str, str]] | None) -> list[dict[str, str]] | None:
+    return turns[:-1] if turns and turns[-1].get("role") == "assistant" else turns
 
 
 def drawn(seed: int, digest: bytes) -> bytes:

@@ -38,3 +38,10 @@ def test_one_changed_row_changes_the_fingerprint_and_the_seed_the_order():
     assert fingerprint(rows) != fingerprint(rows[:-1])
     assert len(fingerprint(rows)) == 64
     assert sorted(rows, key=lambda r: drawn(0, r)) != sorted(rows, key=lambda r: drawn(1, r))
+
+
+def test_of_a_conversation_that_ends_with_a_question_every_turn_counts():
+    asked = [[{"role": "user", "content": text}] for text in ("one", "two", "one")]
+    column = pa.chunked_array([pa.array(asked, messages_type())])
+    first, second, third = questions(pa.table({"prompt": column}), ["prompt"])
+    assert first == third != second
