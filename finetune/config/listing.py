@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from finetune.config import places
 from finetune.config.names import group_in
 from finetune.config.overrides import GROUPS
-from finetune.config.schema import SECTIONS, LoraStrategy, PeftStrategy
+from finetune.config.schema import SECTIONS, FullStrategy, LoraStrategy, PeftStrategy
 from finetune.errors import ConfigError, did_you_mean
 
 
@@ -47,7 +47,11 @@ def text(what: str | None) -> str:
 
 KEYS: dict[str, dict[str, type]] = {
     **{name: {"": schema} for name, schema in SECTIONS.items()},
-    "strategy": {" of LoRA": LoraStrategy, " of any other peft_type": PeftStrategy},
+    "strategy": {
+        " without an adapter": FullStrategy,
+        " of LoRA": LoraStrategy,
+        " of any other peft_type": PeftStrategy,
+    },
 }
 """Section → what distinguishes several sets of keys → the schema."""
 

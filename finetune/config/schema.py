@@ -45,12 +45,14 @@ class QuantizationConfig:
 
 @dataclass
 class FullStrategy:
-    """Every weight is trained."""
+    """Every weight is trained, or all but those of some modules."""
 
     name: str = "full"
     """What this strategy is called in reports and in `model.train_defaults`."""
     peft_type: None = None
     """No adapter."""
+    freeze: list[str] = field(default_factory=list)
+    """Modules that keep their pretrained weights, such as `vision_model` or `encoder`."""
     learning_rate: float = bounded(5e-5, above=0.0)
     """Learning rate when neither `train` nor the base model says one."""
 
@@ -148,6 +150,10 @@ class TrainConfig:
     """Write a line to logs/metrics.jsonl every so many steps."""
     padding_free: bool = True
     """Spare the model's layers the padding, where that is found to make no difference."""
+    frozen_cache: bool = True
+    """Compute what no trained weight takes part in once per row, and keep it on disk."""
+    frozen_cache_gb: float = bounded(20.0, low=0.0)
+    """Most that it may take on disk, over all runs; at most half of what is free."""
     eval_strategy: Literal["epoch", "steps", "no"] = "epoch"
     """When validation is scored and a checkpoint written."""
     eval_steps: int | None = bounded(low=1)

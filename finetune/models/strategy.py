@@ -20,6 +20,7 @@ def apply(
     peft_type: str | None,
     options: Mapping[str, Any],
     new_modules: Sequence[str],
+    freeze: Sequence[str] = (),
 ) -> nn.Module:
     """Return the model with what is to be trained marked as such.
 
@@ -28,12 +29,14 @@ def apply(
         peft_type: PEFT's type such as LORA; None trains every weight.
         options: Fields of PEFT's configuration class.
         new_modules: Modules without pretrained weights; trained and saved beside the adapter.
+        freeze: Modules that are not trained where every weight is.
 
     Raises:
         ConfigError: The type, a field or a target module does not exist.
     """
     if peft_type is None:
         model.requires_grad_(True)
+        freeze_modules(model, freeze)
         return model
     from peft import get_peft_model
 
@@ -48,6 +51,28 @@ def apply(
         ) from error
     trainable_in_full_precision(wrapped)
     return wrapped
+
+
+def freeze_modules(model: nn.Module, names: Sequence[str]) -> None:
+    """Leave the weights of modules as they are, those of all that have one of the names.
+
+    Raises:
+        ConfigError: No module has such a name, or nothing is left to train.
+    """
+    check_names(model, names, "strategy.freeze")
+    for name, module in model.named_modules():
+        if any(named(name, wanted) for wanted in names):
+            module.requires_grad_(False)
+    if names and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(
+            "`strategy.freeze` leaves no weight to train.",
+            fix=f"Leave one of these out: {', '.join(names)}.",
+        )
+
+
+def named(name: str, wanted: str) -> bool:
+    """Tell whether a module's full name is, or ends in, what was asked for."""
+    return name == wanted or name.endswith(f".{wanted}")
 
 
 def adapter_config(
@@ -79,7 +104,7 @@ def adapter_config(
     if targets == "all-linear":
         values["target_modules"] = all_linear(model, new_modules)
     elif isinstance(targets, list):
-        check_targets(model, targets)
+        check_names(model, targets, "strategy.target_modules")
     if "modules_to_save" in fields:
         values["modules_to_save"] = (
             sorted({*values.get("modules_to_save", ()), *new_modules}) or None
@@ -126,17 +151,18 @@ def all_linear(model: nn.Module, new_modules: Sequence[str]) -> list[str]:
     return names
 
 
-def check_targets(model: nn.Module, targets: Sequence[str]) -> None:
-    """Refuse target names that match no module, naming the nearest ones."""
-    names = [name for name, _ in model.named_modules()]
-    missing = [t for t in targets if not any(name == t or name.endswith(f".{t}") for name in names)]
+def check_names(model: nn.Module, wanted: Sequence[str], key: str) -> None:
+    """Refuse names that match no module, naming the nearest ones."""
+    names = [name for name, _ in model.named_modules() if name]
+    missing = [w for w in wanted if not any(named(name, w) for name in names)]
     if missing:
         leaves = leaf_names(model)
+        parts = sorted({part for name in names for part in name.split(".") if not part.isdigit()})
         raise ConfigError(
             [
-                f"`strategy.target_modules` names `{t}`, which no module is called"
-                f"{did_you_mean(t, leaves) or '.'}"
-                for t in missing
+                f"`{key}` names `{name}`, which no module is called"
+                f"{did_you_mean(name, parts) or '.'}"
+                for name in missing
             ],
             fix=f"Linear layers of this model: {', '.join(leaves)}.",
         )

@@ -15,7 +15,7 @@ from finetune.models import strategy
 from finetune.models.source import BaseModel
 from finetune.runs import attempts, identity, storage
 from finetune.runs.folder import RunFolder
-from finetune.stages import augmentation, base_model, devices, rows
+from finetune.stages import augmentation, base_model, devices, frozen, rows
 from finetune.stages.arguments import training_arguments
 from finetune.stages.devices import Device
 from finetune.tasks.base import Task
@@ -63,6 +63,8 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     ranks.join(run, rank, world, timeout=config.train.dist_timeout, device=device.name)
     trainer = make_trainer(run, config, task, model, device, callbacks=[interruption])
     padded = spare_padding(trainer, config)
+    with ranks.together(run, trainer):
+        kept, computed = frozen.keep(run, config, trainer)
     counts = [loading.parameter_count(model, trainable=only) for only in (True, False)]
     with quiet_transformers(), interruption.watching(), ranks.together(run, trainer):
         optimise(trainer, resumable(run, config))
@@ -93,6 +95,8 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         "dropout": dropout,
         "padding_free": padded is None,
         "padding_because": padded,
+        "frozen_part": kept,
+        "frozen_because": computed,
         "trainable_parameters": counts[0],
         "total_parameters": counts[1],
     }
@@ -168,7 +172,11 @@ def apply_strategy(config: RunConfig, loaded: loading.Loaded) -> nn.Module:
             }
         )
     return strategy.apply(
-        loaded.model, peft_type=chosen.peft_type, options=options, new_modules=loaded.new_modules
+        loaded.model,
+        peft_type=chosen.peft_type,
+        options=options,
+        new_modules=loaded.new_modules,
+        freeze=config.strategy.freeze if config.strategy.peft_type is None else (),
     )
 
 

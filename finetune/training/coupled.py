@@ -2,7 +2,8 @@
 
 GradCache (Gao et al. 2021): the loss is taken over all embeddings of all micro-batches and ranks;
 its gradient with respect to each embedding then drives an ordinary backward pass of its
-micro-batch. The gradient is that of one forward pass over the global batch, to rounding.
+micro-batch. The gradient is that of one forward pass over the global batch, to rounding. A rank
+that has one micro-batch alone embeds it once and goes back through that.
 """
 
 from __future__ import annotations
@@ -40,11 +41,17 @@ class CoupledStep:
         self.kept = [number for number, filler in enumerate(fillers) if not filler]
         self.random: list[Any] = []
         self.own: list[list[Tensor]] = []
+        self.whole: tuple[Tensor, ...] = ()
+        """Embeddings with their graph, where there is one micro-batch."""
 
     def embed(self) -> None:
-        """Embed this rank's rows, without a gradient."""
+        """Embed this rank's rows, without a gradient unless they are one micro-batch."""
         import torch
 
+        if len(self.batches) == 1:
+            self.whole = self.task.embed(self.model, self.batches[0])
+            self.own.append([part.detach() for part in self.whole])
+            return
         for batch in self.batches:
             self.random.append(random_state())
             with torch.no_grad():
@@ -107,8 +114,10 @@ class CoupledStep:
                 parameters.
             last: Whether to add the gradient of the loss's own parameters.
         """
-        restore(self.random[number])
-        embeddings = self.task.embed(self.model, batch)
+        embeddings, self.whole = self.whole, ()
+        if not embeddings:
+            restore(self.random[number])
+            embeddings = self.task.embed(self.model, batch)
         owed = self.owed[number]
         total = sum(
             (part.to(at_least_single(part)) * gradient).sum() * (factor if owed is not None else 0)

@@ -128,3 +128,30 @@ def test_other_types_of_peft_train_and_fold_in(
     got = bases.answers(bases.merged(base, tmp_path / "adapter"), base.inputs())
     assert (got - wanted).abs().max() <= 1e-5 * max(1.0, wanted.abs().max().item())
     assert not torch.allclose(wanted, bases.answers(base.load().model, base.inputs()), atol=1e-3)
+
+
+def test_a_frozen_module_keeps_its_weights_and_the_others_are_trained(tmp_path: Path) -> None:
+    model = ARCHITECTURES["siglip"].write(tmp_path / "base").load().model
+    strategy.apply(model, peft_type=None, options={}, new_modules=[], freeze=["vision_model"])
+    left = trainable(model)
+    assert left
+    assert left == {n for n, _ in model.named_parameters() if not n.startswith("vision_model.")}
+
+
+def test_a_misspelt_frozen_module_is_named(tmp_path: Path) -> None:
+    model = ARCHITECTURES["siglip"].write(tmp_path / "base").load().model
+    with pytest.raises(ConfigError, match=r"`strategy\.freeze` names `vision_modle`.*vision_model"):
+        strategy.apply(model, peft_type=None, options={}, new_modules=[], freeze=["vision_modle"])
+
+
+def test_freezing_everything_is_refused(tmp_path: Path) -> None:
+    model = ARCHITECTURES["siglip"].write(tmp_path / "base").load().model
+    everything = [name for name, _ in model.named_children()]
+    own = [name for name, _ in model.named_parameters(recurse=False)]
+    for name in own:  # a temperature belongs to no module
+        getattr(model, name).requires_grad_(False)
+    strategy.apply(model, peft_type=None, options={}, new_modules=[], freeze=everything[:1])
+    model.register_parameter("logit_scale", None)
+    model.register_parameter("logit_bias", None)
+    with pytest.raises(ConfigError, match="leaves no weight to train"):
+        strategy.apply(model, peft_type=None, options={}, new_modules=[], freeze=everything)

@@ -24,7 +24,8 @@ QUICK = (
     "export.parity_rows=8",
     "tracking.report_to=[]",
 )
-BERT, T5, GPT, CLIP, WHISPER = RECIPES
+BERT, T5, GPT = "text-classification", "text2text-generation", "text-generation"
+CLIP, WHISPER = "zero-shot-image-classification", "automatic-speech-recognition"
 _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 

@@ -124,3 +124,22 @@ def test_alone_a_rank_gathers_its_own_rows():
 
 def test_the_step_asks_nothing_that_a_coupled_task_does_not_promise():
     assert {"embed", "coupled_loss", "groups"} <= CoupledTask.__abstractmethods__
+
+
+@pytest.mark.parametrize(("sizes", "passes"), [([8], 1), ([4, 4], 4)])
+def test_one_micro_batch_is_embedded_once(sizes, passes):
+    model, batch, seen = Towers(), rows(8), []
+    model.register_forward_hook(lambda *_: seen.append(None))
+    gradients(model, cut(batch, sizes), [False] * len(sizes))
+    assert len(seen) == passes
+
+
+def test_the_units_that_one_micro_batch_drops_are_dropped_once():
+    model, batch = Towers(dropout=0.5), rows(8)
+    torch.manual_seed(3)
+    loss, _ = Contrast.coupled_loss(model, model(batch["a"], batch["b"]), batch["group"])
+    expected = torch.autograd.grad(loss, list(model.parameters()))
+    torch.manual_seed(3)
+    _, found = gradients(model, [batch], [False])
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)

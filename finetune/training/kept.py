@@ -1,0 +1,119 @@
+"""Numbers of each row kept on disk: written once, mapped afterwards, never held in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from finetune.errors import StorageError
+from finetune.runs import storage
+
+VALUES, OFFSETS, FACTS = "values.bin", "offsets.npy", "facts.json"
+STORED = {torch.float32: np.float32, torch.float16: np.float16, torch.bfloat16: np.uint16}
+"""How numpy, which has no bfloat16, reads the bytes of a type."""
+
+
+class Kept:
+    """Rows of states, mapped from an entry's folder.
+
+    Args:
+        folder: What `write` has published.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.facts = storage.read_json(folder / FACTS)
+        self.dtype: torch.dtype = getattr(torch, self.facts["dtype"])
+        self.width: list[int] = self.facts["width"]
+        self.offsets = np.load(folder / OFFSETS)
+        size = int(self.offsets[-1])
+        kind = STORED[self.dtype]
+        # an empty file cannot be mapped
+        self.values = (
+            np.memmap(folder / VALUES, dtype=kind, mode="r", shape=(size, *self.width))
+            if size
+            else np.zeros((0, *self.width), dtype=kind)
+        )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def row(self, number: int) -> Tensor:
+        """Return a row's states, shape (its length, *width), in the type they were computed in."""
+        found = np.array(self.values[self.offsets[number] : self.offsets[number + 1]])
+        states = torch.from_numpy(found)
+        return states.view(torch.bfloat16) if self.dtype == torch.bfloat16 else states
+
+    @property
+    def bytes(self) -> int:
+        """Size on disk."""
+        return int(self.values.nbytes)
+
+
+def load(entry: Path) -> Kept | None:
+    """Return what is kept under an entry; None where there is nothing sound."""
+    try:
+        hashes = storage.read_json(entry / FACTS)["sha256"]
+        if any(storage.sha256(entry / name) != known for name, known in hashes.items()):
+            return None
+        os.utime(entry)  # what was used last is kept longest
+        return Kept(entry)
+    except (OSError, ValueError, KeyError, TypeError, StorageError):
+        return None
+
+
+def write(
+    entry: Path, blocks: Iterable[Sequence[Tensor]], *, needed: int, facts: dict[str, Any]
+) -> Kept:
+    """Write rows of states, each of shape (its length, *width), and return them mapped.
+
+    The entry is complete or absent; a second process that makes the same one does no harm.
+
+    Args:
+        entry: The folder to be.
+        blocks: Rows, so many at a time.
+        needed: Bytes that it will take, about.
+        facts: What it is, for whoever looks into the folder.
+
+    Raises:
+        StorageError: The disk is full.
+    """
+    own = entry.with_name(f"{entry.name}.{os.getpid()}")
+    offsets, width, dtype = [0], [1], torch.float32
+    with storage.staged_folder(own, needed=needed) as staging:
+        with (staging / VALUES).open("wb") as file:
+            for rows in blocks:
+                for row in rows:
+                    width, dtype = list(row.shape[1:]), row.dtype
+                    offsets.append(offsets[-1] + len(row))
+                    raw = row.detach().cpu().contiguous()
+                    file.write(raw.flatten().view(torch.uint8).numpy().tobytes())
+        np.save(staging / OFFSETS, np.array(offsets, dtype=np.int64))
+        hashes = {name: storage.sha256(staging / name) for name in (VALUES, OFFSETS)}
+        known = {"dtype": str(dtype).removeprefix("torch."), "width": width, "sha256": hashes}
+        storage.write_json(staging / FACTS, {**facts, **known})
+    storage.remove_tree(entry)
+    own.replace(entry)
+    return Kept(entry)
+
+
+def make_room(folder: Path, needed: int, limit: int) -> None:
+    """Delete what was used longest ago until an entry of a size fits below a limit."""
+    entries = [entry for entry in folder.glob("*") if (entry / FACTS).is_file()]
+    entries.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+    total = needed
+    for entry in entries:
+        total += size_of(entry)
+        if total > limit:
+            storage.remove_tree(entry)
+
+
+def size_of(entry: Path) -> int:
+    """Return the bytes of an entry's files."""
+    return sum(file.stat().st_size for file in entry.iterdir())

@@ -1,0 +1,229 @@
+"""A frozen tower: the part of a model that sees pictures or sound, and nothing that is trained.
+
+What it makes of a row is the same in every epoch. It is computed once and kept; a batch then
+carries it in place of the pictures, and the tower, which is given it, hands it on. Whether a model
+has such a tower is found by running it on two rows: no branch on what it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from finetune.tasks.base import Batch, CoupledTask, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Precision = Callable[[], AbstractContextManager[Any]]
+TOLERANCE = 1e-4
+"""How far the states of a row may be from those of the row alone, relative to their size, in fp32;
+half precision has its own rounding."""
+TRAINED = "what sees it is trained"
+
+
+@dataclass
+class Tower:
+    """A frozen module that is given a batch's pictures or sound, and what it returns of them."""
+
+    name: str
+    """Where it is in the model."""
+    module: nn.Module
+    """Itself."""
+    key: str
+    """What a batch calls its input."""
+    args: tuple[Any, ...]
+    """What it is called with, the input being `INPUT`."""
+    kwargs: dict[str, Any]
+    """And by name."""
+    part: str | None
+    """Which part of its output is used; None where it returns a tensor."""
+    kind: Any
+    """Type of its output."""
+    shape: tuple[int, ...]
+    """Of what it returns of a row. A batch carries it with a first dimension of 1, by which it is
+    told from pictures and sound."""
+    dtype: torch.dtype
+    """Of what it returns."""
+
+    def states(self, value: Tensor) -> Tensor:
+        """Return what the tower makes of some rows' input, without a gradient."""
+        with torch.no_grad():
+            output = self.module(
+                *(value if one is INPUT else one for one in self.args),
+                **{name: value if one is INPUT else one for name, one in self.kwargs.items()},
+            )
+        found: Tensor = output if self.part is None else output[self.part]
+        return found
+
+    def install(self) -> None:
+        """Let the module hand on what it is given, where that is its own output of before."""
+        compute = self.module.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            value = self.given(args, kwargs)
+            if value is None or tuple(value.shape[1:]) != (1, *self.shape):
+                return compute(*args, **kwargs)
+            value = value[:, 0].to(self.dtype)
+            return value if self.part is None else self.kind(**{self.part: value})
+
+        self.module.forward = forward
+
+    def remove(self) -> None:
+        """Undo `install`."""
+        del self.module.forward
+
+    def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the input among what the module is called with."""
+        for name, one in self.kwargs.items():
+            if one is INPUT:
+                return kwargs.get(name)
+        places = [place for place, one in enumerate(self.args) if one is INPUT]
+        return args[places[0]] if len(args) > places[0] else None
+
+
+INPUT = object()
+"""Stands for the input among arguments."""
+
+
+def find(task: Task, model: nn.Module, batch: Batch, precision: Precision) -> Tower | str:
+    """Return the frozen tower of a model, or why there is none that could be left out.
+
+    Args:
+        task: Knows batches and their loss.
+        model: With what is trained marked.
+        batch: Of two rows.
+        precision: Opens the context in which the loss is computed.
+    """
+    media = [key for key, value in batch.items() if value.is_floating_point() and value.dim() > 2]
+    if len(media) != 1:
+        return "it sees no pictures or sound"
+    key, was_training = media[0], model.training
+    model.eval()
+    try:
+        with precision():
+            towers = called_with(task, model, batch, key)
+            for tower in towers:
+                if not holds_layers(tower.module):
+                    continue
+                found = only_part(task, model, batch, tower)
+                if found is not None:
+                    return reason_against(task, model, batch, found) or found
+    finally:
+        model.train(was_training)
+    return TRAINED
+
+
+def called_with(task: Task, model: nn.Module, batch: Batch, key: str) -> list[Tower]:
+    """Return the modules that are given a batch's input and nothing trained, outermost first."""
+    found: list[Tower] = []
+    value = batch[key]
+
+    def note(name: str) -> Any:
+        def hook(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+            shown = tuple(INPUT if one is value else one for one in args)
+            named = {k: INPUT if one is value else one for k, one in kwargs.items()}
+            parts = [one for one in tensors(output).values() if one is not None]
+            others = [one for one in (*shown, *named.values()) if isinstance(one, torch.Tensor)]
+            given = [one for one in (*shown, *named.values()) if one is INPUT]
+            if len(given) != 1 or others or not parts:
+                return
+            if any(one.requires_grad or len(one) != len(value) for one in parts):
+                return
+            kind, first = type(output), parts[0]
+            shape = tuple(first.shape[1:])
+            found.append(Tower(name, module, key, shown, named, None, kind, shape, first.dtype))
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(note(name), with_kwargs=True)
+        for name, module in model.named_modules()
+    ]
+    try:
+        with torch.enable_grad():
+            outcome(task, model, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[::-1]
+
+
+def holds_layers(module: nn.Module) -> bool:
+    """Tell whether a module is worth leaving out: it has whole layers, not an embedding alone."""
+    return any(isinstance(part, GradientCheckpointingLayer) for part in module.modules())
+
+
+def only_part(task: Task, model: nn.Module, batch: Batch, tower: Tower) -> Tower | None:
+    """Return the tower with the one part of its output that is used; None where it takes more."""
+    with torch.no_grad():
+        wanted = outcome(task, model, batch)
+        value = batch[tower.key]
+        output = tensors(tower.states(value))
+        parts = sorted(output.items(), key=lambda item: item[1].numel())
+        for name, states in parts:
+            tower.part = name or None
+            tower.shape, tower.dtype = tuple(states.shape[1:]), states.dtype
+            if tuple(value.shape[1:]) == (1, *tower.shape):
+                continue  # nobody could tell what the module is given
+            tower.install()
+            try:
+                found = outcome(task, model, {**batch, tower.key: carried(states)})
+            except Exception:
+                continue
+            finally:
+                tower.remove()
+            if all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True)):
+                return tower
+    return None
+
+
+def carried(states: Tensor) -> Tensor:
+    """Return rows of states as a batch carries them: in fp32, which holds every half."""
+    return states.float().unsqueeze(1)
+
+
+def tensors(output: Any) -> dict[str, Tensor]:
+    """Return the tensors of an output by name; a tensor itself has none."""
+    if isinstance(output, torch.Tensor):
+        return {"": output}
+    if hasattr(output, "items"):
+        return {name: one for name, one in output.items() if isinstance(one, torch.Tensor)}
+    return {}
+
+
+def reason_against(task: Task, model: nn.Module, batch: Batch, tower: Tower) -> str | None:
+    """Return why a tower's states cannot stand for it while training, or None."""
+    value = batch[tower.key]
+    seen: list[Tensor] = []
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        del module, args
+        seen.append((output if tower.part is None else output[tower.part]).detach())
+
+    wanted = tower.states(value)
+    hook = tower.module.register_forward_hook(note)
+    model.train()
+    try:
+        with torch.no_grad():
+            outcome(task, model, {**batch, tower.key: value.clone()})
+    finally:
+        hook.remove()
+    alone = torch.cat([tower.states(value[row : row + 1]) for row in range(len(value))])
+    if not torch.equal(seen[0], wanted):
+        return "it changes at random while training"
+    apart = float((alone - wanted).float().norm() / wanted.float().norm())
+    limit = TOLERANCE if wanted.dtype == torch.float32 else 3e-2
+    return None if apart <= limit else f"its rows depend on each other ({apart:.1e})"
+
+
+def outcome(task: Task, model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
+    """Return what the loss is made of."""
+    if isinstance(task, CoupledTask):
+        return task.embed(model, batch)
+    return (task.row_losses(model, batch)[0],)

@@ -1,0 +1,90 @@
+"""The frozen part computed once per row: the same run, or the reason why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune.runs.folder import RunFolder
+from finetune.stages import frozen
+from tests.stages.finished import BERT, CLIP, WHISPER
+from tests.training.drive import config_of, log_of, train, weights_of
+
+FREEZE = {CLIP: "vision_model,visual_projection", WHISPER: "encoder"}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FINETUNE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "frozen"
+
+
+def trained(tag: str, folder: Path, *more: str) -> tuple[RunFolder, dict[str, Any]]:
+    """Train with a frozen tower; return the run and the facts of the stage."""
+    freeze = ("strategy=full", f"strategy.freeze=[{FREEZE[tag]}]") if tag in FREEZE else ()
+    return train(config_of(tag, folder, "train.max_steps=6", *freeze, *more))
+
+
+@pytest.mark.parametrize("tag", [CLIP, WHISPER])
+def test_a_run_is_the_same_to_the_bit_with_it_and_without(
+    tag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, facts = trained(tag, tmp_path / "with")
+    assert facts["frozen_part"]["bytes"] > 0
+    assert "computed once per row" in capsys.readouterr().err
+    plain, without = trained(tag, tmp_path / "without", "train.frozen_cache=false")
+    assert without["frozen_because"] == "train.frozen_cache is false"
+    assert log_of(run) == log_of(plain)
+    assert weights_of(run, 6)["model.safetensors"] == weights_of(plain, 6)["model.safetensors"]
+
+
+def test_a_second_run_computes_nothing_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = trained(CLIP, tmp_path / "first")
+    monkeypatch.setattr(frozen, "blocks", None)  # whoever computes anew fails
+    second, facts = trained(CLIP, tmp_path / "second")
+    assert facts["frozen_part"] is not None
+    assert log_of(second) == log_of(first)
+
+
+def test_a_damaged_entry_is_made_anew(tmp_path: Path, place: Path) -> None:
+    first, _ = trained(CLIP, tmp_path / "first")
+    for file in place.glob("*/values.bin"):
+        file.write_bytes(bytes(len(file.read_bytes())))
+    second, _ = trained(CLIP, tmp_path / "second")
+    assert log_of(second) == log_of(first)
+
+
+@pytest.mark.parametrize(
+    ("tag", "more", "reason"),
+    [
+        (CLIP, ("train.max_steps=1",), "each row is met about once"),
+        (CLIP, ("train.frozen_cache_gb=0",), "it would take"),
+        (
+            CLIP,
+            ("data.augment.pictures.flip=true",),
+            "rows are changed each time that they are met",
+        ),
+        (BERT, (), "it sees no pictures or sound"),
+    ],
+)
+def test_the_reason_against_it_is_written_down(
+    tag: str, more: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    _, facts = trained(tag, tmp_path, *more)
+    assert facts["frozen_part"] is None
+    assert facts["frozen_because"].startswith(reason)
+
+
+def test_other_weights_are_another_entry() -> None:
+    import torch
+
+    module = torch.nn.Linear(3, 3)
+    before = frozen.weights_hash(module)
+    assert before == frozen.weights_hash(module)
+    with torch.no_grad():
+        module.weight[0, 0] += 1e-3
+    assert frozen.weights_hash(module) != before

@@ -1,0 +1,66 @@
+"""What is kept of each row: found again to the bit, or made anew."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from finetune.training import kept
+
+
+def rows(dtype: torch.dtype) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(length, 3).to(dtype) for length in (2, 1, 5)]
+
+
+def written(entry: Path, states: list[torch.Tensor]) -> kept.Kept:
+    return kept.write(entry, [states[:2], states[2:]], needed=1000, facts={"module": "x"})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_rows_of_any_length_come_back_to_the_bit(tmp_path: Path, dtype: torch.dtype) -> None:
+    states = rows(dtype)
+    written(tmp_path / "entry", states)
+    found = kept.load(tmp_path / "entry")
+    assert found is not None
+    assert len(found) == 3
+    for number, row in enumerate(states):
+        assert found.row(number).dtype == dtype
+        assert torch.equal(found.row(number), row)
+    assert found.bytes == 8 * 3 * dtype.itemsize
+
+
+def test_an_entry_that_was_changed_is_not_used(tmp_path: Path) -> None:
+    written(tmp_path / "entry", rows(torch.float32))
+    file = tmp_path / "entry" / kept.VALUES
+    content = bytearray(file.read_bytes())
+    content[5] ^= 1
+    file.write_bytes(content)
+    assert kept.load(tmp_path / "entry") is None
+
+
+def test_there_is_no_entry_before_it_is_whole(tmp_path: Path) -> None:
+    def breaks() -> object:
+        yield rows(torch.float32)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kept.write(tmp_path / "entry", breaks(), needed=1, facts={})  # type: ignore[arg-type]
+    assert kept.load(tmp_path / "entry") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_rows_are_an_entry_too(tmp_path: Path) -> None:
+    assert len(kept.write(tmp_path / "entry", [], needed=0, facts={})) == 0
+
+
+def test_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
+    for age, name in enumerate(("new", "middle", "old")):
+        written(tmp_path / name, rows(torch.float32))
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    one = kept.size_of(tmp_path / "new")
+    kept.make_room(tmp_path, one, limit=3 * one)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "new"]
