@@ -150,6 +150,8 @@ class TrainConfig:
     """Write a line to logs/metrics.jsonl every so many steps."""
     padding_free: bool = True
     """Spare the model's layers the padding, where that is found to make no difference."""
+    fused_lora: bool = True
+    """Add LoRA's product to the frozen layer's in place, where that is known to equal PEFT's."""
     frozen_cache: bool = True
     """Compute what no trained weight takes part in once per row, and keep it on disk."""
     frozen_cache_gb: float = bounded(20.0, low=0.0)

@@ -38,7 +38,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     Raises:
         NumericsError: Loss or gradient is not finite, or memory ran out.
     """
-    from finetune.training import ranks
+    from finetune.training import fused_lora, ranks
     from finetune.training.interruption import Interruption
 
     task: Task = config.task
@@ -54,6 +54,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     )
     dropout = loading.dropout_of(loaded.model.config)
     model = apply_strategy(config, loaded)
+    unfused = fuse_lora(config, model)
     interruption = Interruption(
         file=run.path / SAVE_FILE,
         max_hours=config.train.max_hours,
@@ -95,11 +96,24 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         "dropout": dropout,
         "padding_free": padded is None,
         "padding_because": padded,
+        "fused_lora": fused_lora.is_on(model),
+        "fused_lora_because": unfused,
         "frozen_part": kept,
         "frozen_because": computed,
         "trainable_parameters": counts[0],
         "total_parameters": counts[1],
     }
+
+
+def fuse_lora(config: RunConfig, model: nn.Module) -> str | None:
+    """Let LoRA layers add their adapters in place; return why none or not all of them do."""
+    from finetune.training import fused_lora, sharding
+
+    if not config.train.fused_lora:
+        return "train.fused_lora is false"
+    if sharding.is_asked_for():
+        return "ranks share the model"
+    return fused_lora.install(model)
 
 
 def spare_padding(trainer: TaskTrainer, config: RunConfig) -> str | None:
