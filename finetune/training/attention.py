@@ -20,6 +20,7 @@ from transformers.masking_utils import (
     sdpa_mask,
 )
 
+from finetune.training.branches import Branches
 from finetune.training.segments import PLAIN, Crossed, Segments
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Switch:
         """How many Segments there were."""
         self.longest: int | None = None
         """Tokens of the longest sequence of the layer at work, where that is unpadded."""
+        self.shared: list[int] | None = None
+        """Tokens that each pair of neighbouring rows begins with; None where nobody looked."""
 
 
 switch = Switch()
@@ -67,6 +70,9 @@ def mask(
     ):
         real = attention_mask.bool()
         behind = (real[:, 1:] <= real[:, :-1]).all() & real[:, 0].all()  # padding at the end only
+        if may_branch(batch_size, mask_function) and bool(behind):
+            switch.made += 1
+            return Branches(real, mask_function, switch.shared or ())
         if bool(real.any(1).all() & ~real.all() & (behind | (mask_function in PLAIN))):
             switch.made += 1
             return Segments(real, mask_function)
@@ -81,6 +87,13 @@ def mask(
         use_vmap=use_vmap,
         **options,
     )
+
+
+def may_branch(rows: int, pattern: Callable[..., Any]) -> bool:
+    """Tell whether rows begin alike two by two, in a layer that doesn't look ahead."""
+    shared = switch.shared
+    looks_back = pattern is not bidirectional_mask_function
+    return shared is not None and any(shared) and len(shared) * 2 == rows and looks_back
 
 
 def attention(
@@ -179,6 +192,7 @@ def within(
     if times > 1:
         key, value = key.repeat_interleave(times, 0), value.repeat_interleave(times, 0)
     parts = []
+    queries, keys, values = (segments.cut(states) for states in (query, key, value))
     for number, group in enumerate(segments.groups):
         allowed, causal = segments.allowed(number), segments.is_causal
         if bias is not None:
@@ -188,16 +202,16 @@ def within(
                 allowed, causal = places[:, None] >= places, False
             allowed = own if allowed is None else own.masked_fill(~allowed, float("-inf"))
         seen = functional.scaled_dot_product_attention(
-            group.cut(query),
-            group.cut(key),
-            group.cut(value),
+            queries[number],
+            keys[number],
+            values[number],
             attn_mask=allowed,
             dropout_p=dropout,
             scale=scaling,
             is_causal=causal,
         )
-        parts.append(group.joined(seen))
-    return torch.cat(parts)
+        parts.append(seen)
+    return segments.joined(parts)
 
 
 AttentionInterface.register(NAME, attention)

@@ -109,6 +109,15 @@ class Segments:
         empty = value.new_zeros((rows * length, *value.shape[2:]))
         return empty.index_copy(0, self.places, value[0]).unflatten(0, (rows, length))
 
+    def cut(self, states: Tensor) -> list[Tensor]:
+        """Return (rows, heads, length, width) of each group, of (heads, tokens, width)."""
+        return [group.cut(states) for group in self.groups]
+
+    def joined(self, seen: Sequence[Tensor]) -> Tensor:
+        """Return (tokens, heads, width) of what each group saw."""
+        pairs = zip(self.groups, seen, strict=True)
+        return torch.cat([group.joined(part) for group, part in pairs])
+
     def allowed(self, number: int) -> Tensor | None:
         """Return who attends to whom in a group, broadcast over (rows, heads, queries, keys).
 

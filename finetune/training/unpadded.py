@@ -57,6 +57,13 @@ def layers() -> Iterator[None]:
 
 
 def prepare(task: Task, model: Any, rows: Rows, precision: Precision) -> str | None:
+    """Make a model ready for `layers`, or leave it as it is and say why; see `lend`."""
+    return lend(task, model, rows, precision)[1]
+
+
+def lend(
+    task: Task, model: Any, rows: Rows, precision: Precision
+) -> tuple[Callable[[], None], str | None]:
     """Make a model ready for `layers`, or leave it as it is and say why.
 
     Args:
@@ -64,18 +71,21 @@ def prepare(task: Task, model: Any, rows: Rows, precision: Precision) -> str | N
         model: Not yet wrapped for several ranks.
         rows: The training rows.
         precision: Opens the context in which the loss is computed.
+
+    Returns:
+        What takes it back, and the reason.
     """
     found = stacks(model)
     if not found:
-        return "its layers are not those of transformers"
+        return nothing, "its layers are not those of transformers"
     if getattr(model.config, "_attn_implementation", None) != "sdpa":
-        return "its attention is not SDPA"
+        return nothing, "its attention is not SDPA"
     chosen = of_different_lengths(rows)
     if len(chosen) < 2:
-        return "all rows are of one length"
+        return nothing, "all rows are of one length"
     batch = to_device(task.collate(rows.fetch(chosen)), model)
     if "attention_mask" not in batch:  # Whisper: every recording is made 30 seconds long
-        return NO_PADDING
+        return nothing, NO_PADDING
     hooks = [
         hook
         for stack in found
@@ -86,14 +96,23 @@ def prepare(task: Task, model: Any, rows: Rows, precision: Precision) -> str | N
     ]
     biased = bound_biases(model)
     model.set_attn_implementation(attention.NAME)
-    against = reason_against(task, model, batch, precision)
-    if against is not None:
+
+    def take_back() -> None:
         for hook in hooks:
             hook.remove()
         for module in biased:
             del module.compute_bias
         model.set_attn_implementation("sdpa")
-    return against
+
+    against = reason_against(task, model, batch, precision)
+    if against is not None:
+        take_back()
+        return nothing, against
+    return take_back, None
+
+
+def nothing() -> None:
+    """Take nothing back."""
 
 
 def stacks(model: nn.Module) -> list[nn.ModuleList]:
