@@ -103,6 +103,11 @@ def adapter_config(
     targets = values.get("target_modules")
     if targets == "all-linear":
         values["target_modules"] = all_linear(model, new_modules)
+        if values.get("layers_to_transform") is not None and not values.get("layers_pattern"):
+            # PEFT heeds it for the ends of names alone, and full names are what it has here
+            values["target_modules"] = in_layers(
+                values["target_modules"], values.pop("layers_to_transform")
+            )
     elif isinstance(targets, list):
         check_names(model, targets, "strategy.target_modules")
     if "modules_to_save" in fields:
@@ -149,6 +154,22 @@ def all_linear(model: nn.Module, new_modules: Sequence[str]) -> list[str]:
             fix="Name the modules to adapt with strategy.target_modules=[…].",
         )
     return names
+
+
+def in_layers(names: Sequence[str], wanted: int | Sequence[int]) -> list[str]:
+    """Return the modules of some layers: the first number in a name is its layer's."""
+    numbers = {wanted} if isinstance(wanted, int) else set(wanted)
+    layers = {name: next((int(p) for p in name.split(".") if p.isdigit()), None) for name in names}
+    missing = sorted(numbers - set(layers.values()))
+    if missing:
+        known = sorted({number for number in layers.values() if number is not None})
+        raise ConfigError(
+            f"`strategy.layers_to_transform` names layer {missing[0]}, which has no linear module.",
+            fix=f"Layers are counted from 0; this model has {known[0]} to {known[-1]}."
+            if known
+            else "This model has no numbered layers; leave it out.",
+        )
+    return [name for name in names if layers[name] in numbers]
 
 
 def check_names(model: nn.Module, wanted: Sequence[str], key: str) -> None:

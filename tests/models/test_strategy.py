@@ -44,6 +44,20 @@ def test_all_linear_is_every_linear_layer_but_the_head_and_the_output(
     assert adapted_layers(bases.adapted(found)) == wanted
 
 
+def test_all_linear_in_some_layers_adapts_those_alone(base: Base) -> None:
+    layers = adapted_layers(
+        bases.adapted(base.load(), **{**bases.LORA, "layers_to_transform": [1]})
+    )
+    assert layers
+    assert {next(part for part in name.split(".") if part.isdigit()) for name in layers} == {"1"}
+
+
+def test_a_layer_that_is_not_there_is_refused_with_those_there_are(tiny: dict[str, Base]) -> None:
+    with pytest.raises(ConfigError, match="names layer 7") as caught:
+        bases.adapted(tiny["bert"].load(), **{**bases.LORA, "layers_to_transform": [1, 7]})
+    assert "has 0 to 1" in caught.value.fix
+
+
 def test_all_linear_knows_the_layers_of_gpt2(tmp_path: Path) -> None:
     found = ARCHITECTURES["gpt2"].write(tmp_path / "base").load()
     layers = adapted_layers(bases.adapted(found))
