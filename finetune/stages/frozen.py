@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from finetune.config.schema import RunConfig
 from finetune.data import cache
-from finetune.data.kinds import Audio, Image
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import augmentation, splits
 from finetune.version import __version__
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from finetune.tasks.base import Features, Task
-    from finetune.training.kept import Kept
+    from finetune.training.kept import Kept, Named
     from finetune.training.rows import Rows
-    from finetune.training.towers import Tower
     from finetune.training.trainer import TaskTrainer
 
 BLOCK = 16
 """Rows computed at once: always the same ones, so that every number of ranks computes the same."""
 WORTH = 1.5
 """Times that a row is met on average from which keeping what is computed of it saves something."""
-SPLITS = ("train", "validation")
 
 Facts = dict[str, Any]
 
@@ -56,42 +48,36 @@ def keep(
     if against is not None:
         return None, against
     from finetune.stages.train import quiet_transformers
-    from finetune.training import towers
 
-    rows = trainer.train_rows
-    batch = {
-        key: value.to(trainer.args.device)
-        for key, value in trainer.task.collate(rows.fetch([0, 1])).items()
-    }
     with quiet_transformers():
-        tower = towers.find(
-            trainer.task, trainer.model, batch, trainer.compute_loss_context_manager
-        )
-    if isinstance(tower, str):
-        return None, tower
-    parts = {"train": rows, "validation": trainer.validation_rows}
-    needed = size(tower, sum(len(part) for part in parts.values() if part is not None))
-    limit = budget(config.train.frozen_cache_gb)
-    if needed > limit:
-        return None, f"it would take {told(needed)} on disk, more than {told(limit)}"
-    carried: dict[str, Any] = {}
-    total = 0
-    for split, part in parts.items():
-        if part is None or not len(part):
-            continue
-        entry = folder() / key_of(run, trainer, tower, split)
-        kept = kept_rows(trainer, tower, part, entry, limit)
-        carried[split] = replace(part, fetch=Carrying(trainer.task, part.raw, tower.key, kept))
-        total += kept.bytes
-    tower.install()
-    trainer.train_rows = carried["train"]
-    trainer.validation_rows = carried.get("validation", trainer.validation_rows)
+        part = found_in(trainer)
+        if isinstance(part, str):
+            return None, part
+        parts = {"train": trainer.train_rows, "validation": trainer.validation_rows}
+        rows = {split: of for split, of in parts.items() if of is not None and len(of)}
+        needed = {split: part.size(of) for split, of in rows.items()}
+        limit = budget(config.train.frozen_cache_gb)
+        total = sum(needed.values())
+        if total > limit:
+            return None, f"it would take {told(total)} on disk, more than {told(limit)}"
+        found = {}
+        for split, of in rows.items():
+            entry = folder() / key_of(run, trainer, part, split, len(of))
+            found[split] = kept_rows(trainer, part, of, entry, needed[split], limit)
+        part.use(rows, found)
     if trainer.args.process_index == 0:
         sys.stderr.write(
-            f"   frozen `{tower.name}` is computed once per row, not in each epoch "
+            f"   frozen `{part.name}` is computed once per row, not in each epoch "
             f"({told(total)} kept; train.frozen_cache=false computes it each time)\n"
         )
-    return {"module": tower.name, "bytes": total, "shape": list(tower.shape)}, None
+    return {"module": part.name, "bytes": sum(kept.bytes for kept in found.values())}, None
+
+
+def found_in(trainer: TaskTrainer) -> Part | str:
+    """Return the frozen part of a model, or why there is none to keep."""
+    from finetune.stages.frozen_parts import PrefixPart, TowerPart
+
+    return TowerPart.find(trainer) if trainer.task.lazy else PrefixPart.find(trainer)
 
 
 def reason_against(config: RunConfig, trainer: TaskTrainer) -> str | None:
@@ -118,11 +104,6 @@ def times_met(trainer: TaskTrainer) -> float:
     return float(trainer.args.num_train_epochs)
 
 
-def size(tower: Tower, rows: int) -> int:
-    """Return the bytes of what a tower makes of so many rows."""
-    return rows * math.prod(tower.shape) * int(tower.dtype.itemsize)
-
-
 def budget(gigabytes: float) -> int:
     """Return the bytes that may be used: as configured, and at most half of what is free."""
     place = folder()
@@ -136,39 +117,28 @@ def told(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def key_of(run: RunFolder, trainer: TaskTrainer, tower: Tower, split: str) -> str:
+def key_of(run: RunFolder, trainer: TaskTrainer, part: Part, split: str, rows: int) -> str:
     """Return the name of an entry: the frozen weights, the rows, and how they are prepared."""
     import torch
     import transformers
 
-    processor = trainer.task.processor
+    encoded = splits.encoded_file(run, split)
     facts = {
         "rows": storage.sha256(run.data / f"{split}.parquet"),
-        "number": len(trainer.train_rows if split == "train" else trainer.validation_rows or ()),
-        "weights": weights_hash(tower.module),
-        "module": [tower.name, tower.part, list(tower.shape), str(tower.dtype)],
-        "processor": repr(processor),
+        "encoded": storage.sha256(encoded) if encoded.is_file() else None,
+        "number": rows,
+        "part": part.identity(),
+        "processor": repr(trainer.task.processor),
         "precision": [trainer.precision, trainer.args.device.type],
         "versions": [__version__, torch.__version__, transformers.__version__],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def weights_hash(module: nn.Module) -> str:
-    """Return a hash of a module's configuration, weights and buffers."""
-    import torch
-
-    digest = hashlib.sha256(repr(module).encode())
-    digest.update(repr(getattr(module, "config", None)).encode())
-    for name, value in [*module.named_parameters(), *module.named_buffers()]:
-        digest.update(name.encode())
-        raw = value.detach().cpu().contiguous().flatten()
-        digest.update(raw.view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def kept_rows(trainer: TaskTrainer, tower: Tower, rows: Rows, entry: Path, limit: int) -> Kept:
-    """Return what the tower makes of each row, computed by all ranks unless all know it already.
+def kept_rows(
+    trainer: TaskTrainer, part: Part, rows: Rows, entry: Path, needed: int, limit: int
+) -> Kept:
+    """Return what the part makes of each row, computed by all ranks unless all know it already.
 
     On each machine one rank writes; all of them compute where any of them finds nothing.
     """
@@ -176,88 +146,65 @@ def kept_rows(trainer: TaskTrainer, tower: Tower, rows: Rows, entry: Path, limit
 
     world = trainer.args.world_size
     known = kept.load(entry)
-    if known is not None and not is_still(trainer, tower, rows, known):
+    if known is not None and not is_still(trainer, part, rows, known):
         known = None
-    everybody = all(ranks.gathered(known is not None, world))
-    if not everybody:
-        made = blocks(trainer, tower, rows, world)
-        if known is None and int(os.environ.get("LOCAL_RANK", 0)) == 0:
-            needed = size(tower, len(rows))
-            kept.make_room(entry.parent, needed, limit)
-            kept.write(entry, made, needed=needed, facts={"module": tower.name})
-        else:
-            for _ in made:
-                pass
-        ranks.barrier(world)
-        known = known or kept.load(entry)
+    if all(ranks.gathered(known is not None, world)):
+        assert known is not None
+        return known
+    made = blocks(trainer, part, rows, world)
+    if known is None and int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        kept.make_room(entry.parent, needed, limit)
+        kept.write(entry, made, needed=needed, facts={"module": part.name})
+    else:
+        for _ in made:
+            pass
+    ranks.barrier(world)
+    known = known or kept.load(entry)
     assert known is not None
     return known
 
 
-def is_still(trainer: TaskTrainer, tower: Tower, rows: Rows, known: Kept) -> bool:
+def is_still(trainer: TaskTrainer, part: Part, rows: Rows, known: Kept) -> bool:
     """Tell whether a kept row is what is computed now: code that prepares rows may have changed."""
     from finetune.training.towers import TOLERANCE
 
     if len(known) != len(rows):
         return False
-    [found], wanted = computed(trainer, tower, rows, [0]), known.row(0)
+    [(_, found)], wanted = part.computed(rows, [0]), known.row(0)
     if found.shape != wanted.shape:
         return False
     apart = (found.float() - wanted.float()).norm() / found.float().norm()
     return bool(apart <= (TOLERANCE if trainer.precision == "fp32" else 3e-2))
 
 
-def blocks(
-    trainer: TaskTrainer, tower: Tower, rows: Rows, world: int
-) -> Iterator[Sequence[Tensor]]:
-    """Yield what the tower makes of the rows, block by block; each rank computes its share."""
+def blocks(trainer: TaskTrainer, part: Part, rows: Rows, world: int) -> Iterator[Sequence[Named]]:
+    """Yield what the part makes of the rows, block by block; each rank computes its share."""
     from finetune.training import ranks
 
     rank = trainer.args.process_index
     for start in range(0, len(rows), BLOCK * world):
         own = start + rank * BLOCK
-        part = computed(trainer, tower, rows, list(range(len(rows)))[own : own + BLOCK])
-        yield from ranks.gathered(part, world)
+        numbers = range(own, min(own + BLOCK, len(rows)))
+        yield from ranks.gathered(part.computed(rows, numbers) if numbers else [], world)
 
 
-def computed(
-    trainer: TaskTrainer, tower: Tower, rows: Rows, numbers: Sequence[int]
-) -> list[Tensor]:
-    """Return what the tower makes of some rows, on the host; each of shape (1, …)."""
-    if not numbers:
-        return []
-    task = trainer.task
-    features = task.encode(splits.as_rows(rows.raw[list(numbers)]))
-    value = task.collate(features)[tower.key].to(trainer.args.device)
-    was_training = tower.module.training
-    tower.module.eval()
-    with trainer.compute_loss_context_manager():
-        states = tower.states(value)
-    tower.module.train(was_training)
-    return list(states.cpu().split(1))
+class Part(Protocol):
+    """A frozen part of a model."""
 
+    name: str
+    """Where it is."""
 
-class Carrying:
-    """Row numbers → features that carry what the frozen part makes of a row, nothing decoded.
+    def size(self, rows: Rows) -> int:
+        """Return the bytes of what it makes of rows, about."""
+        ...
 
-    Args:
-        task: Encodes what is left of the rows.
-        raw: The split.
-        key: What features call the frozen part's input.
-        kept: What it makes of each row.
-    """
+    def identity(self) -> list[Any]:
+        """Return what an entry is named by: the part's weights and what it returns."""
+        ...
 
-    def __init__(self, task: Task, raw: Any, key: str, kept: Kept) -> None:
-        media = [name for name, kind in task.columns.items() if isinstance(kind, (Image, Audio))]
-        left = raw.remove_columns([name for name in media if name in raw.column_names])
-        self.rest: Callable[..., list[Features]] = splits.Fetcher(task, left, None)
-        self.key, self.kept = key, kept
+    def computed(self, rows: Rows, numbers: Sequence[int]) -> list[Named]:
+        """Return what it makes of some rows, on the host."""
+        ...
 
-    def __call__(self, rows: Sequence[int], visits: Sequence[Any] = ()) -> list[Features]:
-        """Return the features of rows, in their order."""
-        del visits
-        found = self.rest(rows)
-        return [
-            {**features, self.key: self.kept.row(row).float().numpy()}
-            for row, features in zip(rows, found, strict=True)
-        ]
+    def use(self, rows: Mapping[str, Rows], found: Mapping[str, Kept]) -> None:
+        """Let the trainer use what is kept of each split."""

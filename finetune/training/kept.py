@@ -14,7 +14,10 @@ from torch import Tensor
 from finetune.errors import StorageError
 from finetune.runs import storage
 
-VALUES, OFFSETS, FACTS = "values.bin", "offsets.npy", "facts.json"
+VALUES, OFFSETS, NAMES, FACTS = "values.bin", "offsets.npy", "names.bin", "facts.json"
+NAME_BYTES = 16
+Named = tuple[bytes, Tensor]
+"""A row's name, of `NAME_BYTES` bytes or empty, and its states."""
 STORED = {torch.float32: np.float32, torch.float16: np.float16, torch.bfloat16: np.uint16}
 """How numpy, which has no bfloat16, reads the bytes of a type."""
 
@@ -50,6 +53,11 @@ class Kept:
         states = torch.from_numpy(found)
         return states.view(torch.bfloat16) if self.dtype == torch.bfloat16 else states
 
+    def names(self) -> list[bytes]:
+        """Return the name of each row; none where they have no names."""
+        told = (self.folder / NAMES).read_bytes()
+        return [told[at : at + NAME_BYTES] for at in range(0, len(told), NAME_BYTES)]
+
     @property
     def bytes(self) -> int:
         """Size on disk."""
@@ -69,7 +77,7 @@ def load(entry: Path) -> Kept | None:
 
 
 def write(
-    entry: Path, blocks: Iterable[Sequence[Tensor]], *, needed: int, facts: dict[str, Any]
+    entry: Path, blocks: Iterable[Sequence[Named]], *, needed: int, facts: dict[str, Any]
 ) -> Kept:
     """Write rows of states, each of shape (its length, *width), and return them mapped.
 
@@ -87,15 +95,16 @@ def write(
     own = entry.with_name(f"{entry.name}.{os.getpid()}")
     offsets, width, dtype = [0], [1], torch.float32
     with storage.staged_folder(own, needed=needed) as staging:
-        with (staging / VALUES).open("wb") as file:
+        with (staging / VALUES).open("wb") as file, (staging / NAMES).open("wb") as named:
             for rows in blocks:
-                for row in rows:
+                for name, row in rows:
+                    named.write(name)
                     width, dtype = list(row.shape[1:]), row.dtype
                     offsets.append(offsets[-1] + len(row))
                     raw = row.detach().cpu().contiguous()
                     file.write(raw.flatten().view(torch.uint8).numpy().tobytes())
         np.save(staging / OFFSETS, np.array(offsets, dtype=np.int64))
-        hashes = {name: storage.sha256(staging / name) for name in (VALUES, OFFSETS)}
+        hashes = {name: storage.sha256(staging / name) for name in (VALUES, OFFSETS, NAMES)}
         known = {"dtype": str(dtype).removeprefix("torch."), "width": width, "sha256": hashes}
         storage.write_json(staging / FACTS, {**facts, **known})
     storage.remove_tree(entry)

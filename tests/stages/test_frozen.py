@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from finetune.runs.folder import RunFolder
-from finetune.stages import frozen
-from tests.stages.finished import BERT, CLIP, WHISPER
+from finetune.stages import frozen, frozen_parts
+from tests.stages.finished import BERT, CLIP, GPT, T5, WHISPER
 from tests.training.drive import config_of, log_of, train, weights_of
 
 FREEZE = {CLIP: "vision_model,visual_projection", WHISPER: "encoder"}
@@ -40,6 +40,27 @@ def test_a_run_is_the_same_to_the_bit_with_it_and_without(
     assert weights_of(run, 6)["model.safetensors"] == weights_of(plain, 6)["model.safetensors"]
 
 
+TOP = {
+    GPT: (
+        ("strategy=lora", "strategy.layers_to_transform=[2]"),
+        "base_model.model.model.layers[:2]",
+    ),
+    T5: (("strategy=full", "strategy.freeze=[encoder]"), "encoder.block[:2]"),
+}
+
+
+@pytest.mark.parametrize("tag", TOP)
+def test_layers_below_what_is_trained_run_once_per_row(tag: str, tmp_path: Path) -> None:
+    more, name = TOP[tag]
+    run, facts = trained(tag, tmp_path / "with", *more)
+    assert facts["frozen_part"] is not None, facts["frozen_because"]
+    assert facts["frozen_part"]["module"] == name
+    plain, _ = trained(tag, tmp_path / "without", *more, "train.frozen_cache=false")
+    for one, other in zip(log_of(run), log_of(plain), strict=True):
+        for key in {"loss", "eval_loss"} & set(one):
+            assert one[key] == pytest.approx(other[key], rel=1e-5)
+
+
 def test_a_second_run_computes_nothing_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,7 +89,7 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path, place: Path) -> None:
             ("data.augment.pictures.flip=true",),
             "rows are changed each time that they are met",
         ),
-        (BERT, (), "it sees no pictures or sound"),
+        (BERT, (), "its first layer is trained"),
     ],
 )
 def test_the_reason_against_it_is_written_down(
@@ -83,8 +104,8 @@ def test_other_weights_are_another_entry() -> None:
     import torch
 
     module = torch.nn.Linear(3, 3)
-    before = frozen.weights_hash(module)
-    assert before == frozen.weights_hash(module)
+    before = frozen_parts.weights_hash([module])
+    assert before == frozen_parts.weights_hash([module])
     with torch.no_grad():
         module.weight[0, 0] += 1e-3
-    assert frozen.weights_hash(module) != before
+    assert frozen_parts.weights_hash([module]) != before

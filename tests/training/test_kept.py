@@ -11,12 +11,12 @@ import torch
 from finetune.training import kept
 
 
-def rows(dtype: torch.dtype) -> list[torch.Tensor]:
+def rows(dtype: torch.dtype) -> list[kept.Named]:
     torch.manual_seed(0)
-    return [torch.randn(length, 3).to(dtype) for length in (2, 1, 5)]
+    return [(bytes([n] * 16), torch.randn(n, 3).to(dtype)) for n in (2, 1, 5)]
 
 
-def written(entry: Path, states: list[torch.Tensor]) -> kept.Kept:
+def written(entry: Path, states: list[kept.Named]) -> kept.Kept:
     return kept.write(entry, [states[:2], states[2:]], needed=1000, facts={"module": "x"})
 
 
@@ -27,7 +27,8 @@ def test_rows_of_any_length_come_back_to_the_bit(tmp_path: Path, dtype: torch.dt
     found = kept.load(tmp_path / "entry")
     assert found is not None
     assert len(found) == 3
-    for number, row in enumerate(states):
+    assert found.names() == [name for name, _ in states]
+    for number, (_, row) in enumerate(states):
         assert found.row(number).dtype == dtype
         assert torch.equal(found.row(number), row)
     assert found.bytes == 8 * 3 * dtype.itemsize

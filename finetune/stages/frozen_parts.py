@@ -1,0 +1,194 @@
+"""What a frozen part makes of rows, and how training takes it from there: towers and layers."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from finetune.data.kinds import Audio, Image
+from finetune.stages import splits
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from finetune.tasks.base import Batch, Features, Task
+    from finetune.training.kept import Kept, Named
+    from finetune.training.prefixes import Prefix
+    from finetune.training.rows import Rows
+    from finetune.training.towers import Tower
+    from finetune.training.trainer import TaskTrainer
+
+
+class TowerPart:
+    """A tower that sees pictures or sound: batches carry what it makes of them.
+
+    Args:
+        trainer: Whose model it is part of.
+        tower: Itself.
+    """
+
+    def __init__(self, trainer: TaskTrainer, tower: Tower) -> None:
+        self.trainer, self.tower, self.name = trainer, tower, tower.name
+
+    @classmethod
+    def find(cls, trainer: TaskTrainer) -> TowerPart | str:
+        """Return the tower of a trainer's model, or why there is none to keep."""
+        from finetune.training import towers
+
+        found = towers.find(
+            trainer.task,
+            trainer.model,
+            batch_of(trainer, [0, 1]),
+            trainer.compute_loss_context_manager,
+        )
+        return found if isinstance(found, str) else cls(trainer, found)
+
+    def size(self, rows: Rows) -> int:
+        """Return the bytes of what it makes of rows."""
+        return len(rows) * math.prod(self.tower.shape) * int(self.tower.dtype.itemsize)
+
+    def identity(self) -> list[Any]:
+        """Return what an entry is named by."""
+        tower = self.tower
+        told = [tower.name, tower.part, list(tower.shape), str(tower.dtype)]
+        return [*told, weights_hash([tower.module])]
+
+    def computed(self, rows: Rows, numbers: Sequence[int]) -> list[Named]:
+        """Return what it makes of some rows; pictures and sound are decoded and not kept."""
+        task = self.trainer.task
+        features = task.encode(splits.as_rows(rows.raw[list(numbers)]))
+        value = task.collate(features)[self.tower.key].to(self.trainer.args.device)
+        was_training = self.tower.module.training
+        self.tower.module.eval()
+        with self.trainer.compute_loss_context_manager():
+            states = self.tower.states(value)
+        self.tower.module.train(was_training)
+        return [(b"", row) for row in states.cpu().split(1)]
+
+    def use(self, rows: Mapping[str, Rows], found: Mapping[str, Kept]) -> None:
+        """Let rows carry what is kept of them."""
+        carried = {
+            split: replace(
+                of, fetch=Carrying(self.trainer.task, of.raw, self.tower.key, found[split])
+            )
+            for split, of in rows.items()
+        }
+        self.tower.install()
+        self.trainer.train_rows = carried["train"]
+        self.trainer.validation_rows = carried.get("validation", self.trainer.validation_rows)
+
+
+class PrefixPart:
+    """The first layers of a model of texts: states are looked up by a text's tokens.
+
+    Args:
+        trainer: Whose model it is part of.
+        prefix: Itself.
+        width: Bytes of a token's states.
+    """
+
+    def __init__(self, trainer: TaskTrainer, prefix: Prefix, width: int) -> None:
+        self.trainer, self.prefix, self.name, self.width = trainer, prefix, prefix.name, width
+        prefix.install()
+
+    @classmethod
+    def find(cls, trainer: TaskTrainer) -> PrefixPart | str:
+        """Return the frozen layers of a trainer's model, or why there are none to keep."""
+        from finetune.training import prefix_search
+        from finetune.training.unpadded import of_different_lengths
+
+        chosen = of_different_lengths(trainer.train_rows)
+        batch = batch_of(trainer, chosen if len(chosen) > 1 else [0, 1])
+        precision = trainer.compute_loss_context_manager
+        found = prefix_search.find(trainer.task, trainer.model, batch, precision)
+        if isinstance(found, str):
+            return found
+        states = prefix_search.behind_of(trainer.task, trainer.model, batch, precision, found)
+        return cls(trainer, found, states.shape[-1] * int(states.dtype.itemsize))
+
+    def size(self, rows: Rows) -> int:
+        """Return the bytes of what they make of rows, about: a length may count a target too."""
+        return sum(rows.lengths) * self.width
+
+    def identity(self) -> list[Any]:
+        """Return what an entry is named by."""
+        from finetune.training.prefix_search import below
+
+        return [self.name, weights_hash([*below(self.prefix), *self.prefix.layers])]
+
+    def computed(self, rows: Rows, numbers: Sequence[int]) -> list[Named]:
+        """Return what they make of some rows, each under the hash of its tokens."""
+        trainer = self.trainer
+        with trainer.compute_loss_context_manager():
+            made = self.prefix.states(trainer.task, trainer.model, batch_of(trainer, numbers, rows))
+        return [(key, row.cpu()) for key, row in made]
+
+    def use(self, rows: Mapping[str, Rows], found: Mapping[str, Kept]) -> None:
+        """Let the layers give what is kept, wherever a loss is computed."""
+        del rows
+        self.prefix.known = {
+            name: functools.partial(kept.row, number)
+            for kept in found.values()
+            for number, name in enumerate(kept.names())
+        }
+        inner = self.trainer.without_padding
+
+        @contextlib.contextmanager
+        def sparing() -> Iterator[None]:
+            with inner(), self.prefix.sparing():
+                yield
+
+        self.trainer.without_padding = sparing
+
+
+def batch_of(trainer: TaskTrainer, numbers: Sequence[int], rows: Rows | None = None) -> Batch:
+    """Return a batch of some rows where the model is."""
+    features = (rows or trainer.train_rows).fetch(list(numbers))
+    made = trainer.task.collate(features)
+    return {key: value.to(trainer.args.device) for key, value in made.items()}
+
+
+class Carrying:
+    """Row numbers → features that carry what the frozen part makes of a row, nothing decoded.
+
+    Args:
+        task: Encodes what is left of the rows.
+        raw: The split.
+        key: What features call the frozen part's input.
+        kept: What it makes of each row.
+    """
+
+    def __init__(self, task: Task, raw: Any, key: str, kept: Kept) -> None:
+        media = [name for name, kind in task.columns.items() if isinstance(kind, (Image, Audio))]
+        left = raw.remove_columns([name for name in media if name in raw.column_names])
+        self.rest: Callable[..., list[Features]] = splits.Fetcher(task, left, None)
+        self.key, self.kept = key, kept
+
+    def __call__(self, rows: Sequence[int], visits: Sequence[Any] = ()) -> list[Features]:
+        """Return the features of rows, in their order."""
+        del visits
+        found = self.rest(rows)
+        return [
+            {**features, self.key: self.kept.row(row).float().numpy()}
+            for row, features in zip(rows, found, strict=True)
+        ]
+
+
+def weights_hash(modules: Sequence[nn.Module]) -> str:
+    """Return a hash of modules' configuration and weights, those of quantised ones included."""
+    import torch
+
+    digest = hashlib.sha256()
+    for module in modules:
+        digest.update(repr(module).encode() + repr(getattr(module, "config", None)).encode())
+        for name, value in module.state_dict().items():
+            if isinstance(value, torch.Tensor):
+                digest.update(name.encode())
+                raw = value.detach().cpu().contiguous().flatten()
+                digest.update(raw.view(torch.uint8).numpy())
+    return digest.hexdigest()
