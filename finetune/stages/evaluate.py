@@ -14,7 +14,7 @@ from finetune.metrics import classification
 from finetune.models.source import BaseModel
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
-from finetune.stages import base_model, devices, splits
+from finetune.stages import base_model, devices, reference, splits
 from finetune.tasks.base import Prediction, Row, Task
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def evaluate(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, An
             "The test split has no rows to score.",
             fix="Give data.test=FILE, or data.split.test above 0.",
         )
+    test = reference.beside(task, config, base, test, device)
     audit = storage.read_json(run.data / "audit.json")
     judge = Judge(task, test, config)
     size = config.evaluate.batch_size

@@ -15,7 +15,7 @@ from finetune.models import strategy
 from finetune.models.source import BaseModel
 from finetune.runs import attempts, identity, storage
 from finetune.runs.folder import RunFolder
-from finetune.stages import augmentation, base_model, devices, frozen, rows
+from finetune.stages import augmentation, base_model, devices, frozen, reference, rows, sharing
 from finetune.stages.arguments import training_arguments
 from finetune.stages.devices import Device
 from finetune.tasks.base import Task
@@ -53,8 +53,6 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         base_model.options(config, device=device.name, dtype=dtype, quantized=True),
     )
     dropout = loading.dropout_of(loaded.model.config)
-    model = apply_strategy(config, loaded)
-    unfused = fuse_lora(config, model)
     interruption = Interruption(
         file=run.path / SAVE_FILE,
         max_hours=config.train.max_hours,
@@ -62,8 +60,13 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     )
     rank, world = devices.world()
     ranks.join(run, rank, world, timeout=config.train.dist_timeout, device=device.name)
+    referred = reference.ask(run, config, loaded.model, device)
+    model = apply_strategy(config, loaded)
+    unfused = fuse_lora(config, model)
     trainer = make_trainer(run, config, task, model, device, callbacks=[interruption])
+    reference.carry(trainer, referred)
     padded = spare_padding(trainer, config)
+    shared = sharing.share_prompts(trainer, padded)
     with ranks.together(run, trainer):
         kept, computed = frozen.keep(run, config, trainer)
     counts = [loading.parameter_count(model, trainable=only) for only in (True, False)]
@@ -96,6 +99,8 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         "dropout": dropout,
         "padding_free": padded is None,
         "padding_because": padded,
+        **shared,
+        **({"reference": referred.facts()} if referred is not None else {}),
         "fused_lora": fused_lora.is_on(model),
         "fused_lora_because": unfused,
         "frozen_part": kept,
