@@ -43,7 +43,13 @@ VERBS = ("run", "show", "list", "prepare", "evaluate", "predict", "inspect", "re
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    sys.exit(call(list(sys.argv[1:] if arguments is None else arguments)))
+    from finetune.stages import bytecode
+
+    bytecode.use()
+    code = call(list(sys.argv[1:] if arguments is None else arguments))
+    if "torch" in sys.modules:  # what was quick stays quick
+        bytecode.make()
+    sys.exit(code)
 
 
 def call(arguments: list[str]) -> int:
@@ -348,6 +354,9 @@ def settle() -> None:
     import logging
     import warnings
 
+    from finetune.stages import postponed
+
+    postponed.install()
     logging.basicConfig(format="   %(levelname)s: %(message)s", level=logging.WARNING)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if "--debug" not in sys.argv:

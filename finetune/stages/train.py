@@ -15,7 +15,16 @@ from finetune.models import strategy
 from finetune.models.source import BaseModel
 from finetune.runs import attempts, identity, storage
 from finetune.runs.folder import RunFolder
-from finetune.stages import augmentation, base_model, devices, frozen, reference, rows, sharing
+from finetune.stages import (
+    augmentation,
+    base_model,
+    devices,
+    frozen,
+    postponed,
+    reference,
+    rows,
+    sharing,
+)
 from finetune.stages.arguments import training_arguments
 from finetune.stages.devices import Device
 from finetune.tasks.base import Task
@@ -171,7 +180,8 @@ def optimise(trainer: TaskTrainer, resume: Path | None) -> None:
         return
     if resume is not None:
         trainer.load_weights(resume)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with postponed.settled():
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     trainer.save_last()
 
 
