@@ -142,8 +142,9 @@ class TrainConfig:
     """Mixed precision; auto is bf16 where the device computes it natively, else fp32."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, more time."""
+    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    """Recompute activations in the backward pass: less memory, more time; auto does where an
+    estimate says that they would not fit."""
     group_by_length: bool = True
     """Cut each global batch, itself unchanged, into micro-batches of similar length."""
     logging_steps: int = bounded(1, low=1)

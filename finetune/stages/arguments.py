@@ -72,9 +72,6 @@ def training_arguments(run: RunFolder, config: RunConfig, task: Task, device: De
         "label_names": [],
         "restore_callback_states_from_checkpoint": True,  # the patience of early stopping
     }
-    if settings.gradient_checkpointing:
-        values["activation_checkpointing"] = True
-        values["activation_checkpointing_kwargs"] = {"use_reentrant": False}
     return TrainingArguments(**values)
 
 

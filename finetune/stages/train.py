@@ -20,6 +20,7 @@ from finetune.stages import (
     base_model,
     devices,
     frozen,
+    memory,
     postponed,
     reference,
     rows,
@@ -47,7 +48,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     Raises:
         NumericsError: Loss or gradient is not finite, or memory ran out.
     """
-    from finetune.training import fused_lora, ranks
+    from finetune.training import ranks
     from finetune.training.interruption import Interruption
 
     task: Task = config.task
@@ -71,13 +72,14 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     ranks.join(run, rank, world, timeout=config.train.dist_timeout, device=device.name)
     referred = reference.ask(run, config, loaded.model, device)
     model = apply_strategy(config, loaded)
-    unfused = fuse_lora(config, model)
+    fused = memory.fuse_lora(config, model)
     trainer = make_trainer(run, config, task, model, device, callbacks=[interruption])
     reference.carry(trainer, referred)
     padded = spare_padding(trainer, config)
     shared = sharing.share_prompts(trainer, padded)
     with ranks.together(run, trainer):
         kept, computed = frozen.keep(run, config, trainer)
+        planned = memory.plan(config, trainer)
     counts = [loading.parameter_count(model, trainable=only) for only in (True, False)]
     with quiet_transformers(), interruption.watching(), ranks.together(run, trainer):
         optimise(trainer, resumable(run, config))
@@ -110,24 +112,13 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         "padding_because": padded,
         **shared,
         **({"reference": referred.facts()} if referred is not None else {}),
-        "fused_lora": fused_lora.is_on(model),
-        "fused_lora_because": unfused,
+        **fused,
+        **planned,
         "frozen_part": kept,
         "frozen_because": computed,
         "trainable_parameters": counts[0],
         "total_parameters": counts[1],
     }
-
-
-def fuse_lora(config: RunConfig, model: nn.Module) -> str | None:
-    """Let LoRA layers add their adapters in place; return why none or not all of them do."""
-    from finetune.training import fused_lora, sharding
-
-    if not config.train.fused_lora:
-        return "train.fused_lora is false"
-    if sharding.is_asked_for():
-        return "ranks share the model"
-    return fused_lora.install(model)
 
 
 def spare_padding(trainer: TaskTrainer, config: RunConfig) -> str | None:

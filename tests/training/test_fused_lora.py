@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
-from finetune.stages import train as stage
+from finetune.stages import memory
 from finetune.training import fused_lora
 from tests.models import bases
 from tests.training.drive import config_of, log_of, train
@@ -425,5 +425,5 @@ def test_a_launch_that_shards_keeps_peft_s_forward(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     config = types.SimpleNamespace(train=types.SimpleNamespace(fused_lora=True))
     model = adapted()
-    assert stage.fuse_lora(config, model) == "ranks share the model"
+    assert memory.fuse_lora(config, model)["fused_lora_because"] == "ranks share the model"
     assert not fused_lora.is_on(model)
