@@ -78,6 +78,29 @@ def begin_when_asked(ticks: Any) -> None:
     reference.ask = ask
 
 
+class Epochs:
+    """The order in which our side meets the rows, for TRL: a sampler that counts its epochs.
+
+    Args:
+        count: Rows, in the order of the first epoch.
+        seed: Of our side's order.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        from finetune.training import sampling
+
+        self.order, self.count, self.epoch = sampling.order(count, None, seed=seed), count, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Any:
+        place = {row: n for n, row in enumerate(self.order.epoch(0).rows)}
+        rows = self.order.epoch(self.epoch).rows
+        self.epoch += 1
+        return iter([place[row] for row in rows])
+
+
 def trainer(
     name: str, model: Any, arguments: dict[str, Any], kept: Sequence[dict[str, Any]],
     tokenizer: Any, lora: Any,
@@ -90,6 +113,10 @@ def trainer(
         def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
             del args, kwargs
             return dataset
+
+        def _get_train_sampler(self, dataset: Any = None) -> Any:
+            del dataset
+            return Epochs(len(kept), arguments["seed"])
 
     data = Dataset.from_list([
         {"prompt": "", "chosen": "", "rejected": "", **{k: row[k] for k in row if k != "length"}}
