@@ -27,6 +27,9 @@ class ModelConfig:
     """Attention kernels, by transformers' names."""
     dropout: float | None = bounded(low=0.0, high=0.99)
     """Set every dropout of the base to this; null keeps what its configuration says."""
+    audio_context: Literal["auto"] | None = None
+    """Let an encoder of sound hear as long as the longest recording while it is trained: faster,
+    but another function; null pads to the length that it was pretrained with."""
     train_defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By strategy name: values for `train` keys that nobody set, known to work for this base."""
 

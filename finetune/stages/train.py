@@ -16,6 +16,7 @@ from finetune.models.source import BaseModel
 from finetune.runs import attempts, identity, storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import (
+    audio_context,
     augmentation,
     base_model,
     devices,
@@ -73,6 +74,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     referred = reference.ask(run, config, loaded.model, device)
     model = apply_strategy(config, loaded)
     fused = memory.fuse_lora(config, model)
+    task, heard = audio_context.shortened(run, config, task, model)
     trainer = make_trainer(run, config, task, model, device, callbacks=[interruption])
     reference.carry(trainer, referred)
     padded = spare_padding(trainer, config)
@@ -114,6 +116,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         **({"reference": referred.facts()} if referred is not None else {}),
         **fused,
         **planned,
+        **({"audio_context": heard} if heard is not None else {}),
         "frozen_part": kept,
         "frozen_because": computed,
         "trainable_parameters": counts[0],
