@@ -354,9 +354,10 @@ def settle() -> None:
     import logging
     import warnings
 
-    from finetune.stages import postponed
+    from finetune.stages import postponed, processors
 
     postponed.install()
+    processors.settle()
     logging.basicConfig(format="   %(levelname)s: %(message)s", level=logging.WARNING)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if "--debug" not in sys.argv:

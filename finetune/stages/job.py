@@ -155,6 +155,8 @@ def lead(
     device = devices.choose(config.train.device, config.train.precision)
     run.record(environment=environment.describe(device=device.name, world_size=world))
     log_attempt(run, device, command=command, world=world)
+    if slow := devices.slower_than_needed(device):
+        sys.stderr.write(f"   {slow}\n")
     if base is None and config.model.name_or_path:
         base = base_model.resolve(config)
     if base is not None:

@@ -35,6 +35,20 @@ def test_a_precision_that_is_asked_for_is_taken():
     assert devices.choose("cpu", "bf16") == devices.Device("cpu", "bf16")
 
 
+@pytest.mark.parametrize(
+    ("device", "native", "said"),
+    [
+        (devices.Device("cpu", "bf16"), False, True),
+        (devices.Device("cpu", "bf16"), True, False),
+        (devices.Device("cpu", "fp32"), False, False),
+        (devices.Device("cuda:0", "bf16"), False, False),
+    ],
+)
+def test_bf16_without_instructions_for_it_is_said(monkeypatch, device, native, said):
+    monkeypatch.setattr(devices.processors, "computes_bf16", lambda: native)
+    assert (devices.slower_than_needed(device) is not None) == said
+
+
 def test_rank_and_world_come_from_the_launcher(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.delenv("WORLD_SIZE", raising=False)
