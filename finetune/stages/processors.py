@@ -38,10 +38,10 @@ def threads() -> int | None:
     OpenMP knows nothing of a container's quota, beyond which its threads are put to sleep, nor of
     other ranks on the same machine.
     """
-    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    ranks = int(ranks) if ranks.isdigit() else 1
-    cores, granted = allowed(), quota()
-    limit = cores if granted is None else min(cores, max(1, math.ceil(granted)))
+    said = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    ranks = int(said) if said.isdigit() else 1
+    cores, time = allowed(), quota()
+    limit = cores if time is None else min(cores, max(1, math.ceil(time)))
     return None if limit == cores and ranks <= 1 else max(1, limit // max(1, ranks))
 
 
