@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.errors import ArtefactError, ConfigError
-from finetune.models import trust
+from finetune.models import heap, trust
 
 if TYPE_CHECKING:
     import torch
@@ -106,6 +106,7 @@ def load(
         model.to(options.device)
     else:
         keep_unpacked(model)
+        heap.give_back()
     return Loaded(model.eval(), new)
 
 
