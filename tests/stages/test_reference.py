@@ -111,9 +111,17 @@ def test_a_resumed_training_is_the_uninterrupted_one_to_the_bit(strategy, tmp_pa
     again, _ = train(config_of(TAG, tmp_path / "cut", *options))
     for step in (2, 3):
         shutil.rmtree(again.checkpoints / f"step-{step}")
+    shutil.rmtree(again.path / "reference")  # it is asked before a checkpoint is taken up
     again, _ = train(config_of(TAG, tmp_path / "cut", *options))
     assert weights_of(again, 3) == wanted
     assert log_of(again)[-1] == log[-1]
+
+
+def test_validation_is_judged_relative_to_the_base_model(tmp_path):
+    run, _ = train(config_of(TAG, tmp_path, *STEPS))
+    margins = [line["eval_reward_margin"] for line in log_of(run) if "eval_reward_margin" in line]
+    assert len(margins) == 3
+    assert all(0 < abs(margin) < 0.1 for margin in margins)  # beside 2.7 without
 
 
 def losses(run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from transformers.masking_utils import (
+    bidirectional_mask_function,
     causal_mask_function,
     sliding_window_causal_mask_function,
 )
@@ -60,3 +61,33 @@ def test_rows_begin_alike_as_far_as_both_have_tokens():
     ids = torch.tensor([[1, 2, 3, 0, 0], [1, 2, 3, 0, 4], [5, 1, 1, 1, 1], [6, 1, 1, 1, 1]])
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1] * 5, [1] * 5])
     assert beginnings(ids, mask) == [3, 0]
+
+
+def made(mask, pattern, monkeypatch, shared):
+    """Return what layers are given in the place of a mask."""
+    monkeypatch.setattr(attention.switch, "is_on", True)
+    monkeypatch.setattr(attention.switch, "shared", shared)
+    rows, length = mask.shape
+    return attention.mask(
+        batch_size=rows,
+        q_length=length,
+        kv_length=length,
+        mask_function=pattern,
+        attention_mask=mask,
+    )
+
+
+def test_pairs_branch_with_and_without_padding(monkeypatch):
+    for mask in (mask_of(5, 5), mask_of(5, 3)):
+        assert type(made(mask, causal_mask_function, monkeypatch, [2])) is Branches
+
+
+def test_nothing_branches_that_looks_ahead_or_is_no_pair_or_begins_with_padding(monkeypatch):
+    for pattern, shared, mask in (
+        (bidirectional_mask_function, [2], mask_of(5, 3)),
+        (causal_mask_function, [0], mask_of(5, 3)),
+        (causal_mask_function, [2], mask_of(5, 3, 4)),
+        (causal_mask_function, None, mask_of(5, 3)),
+        (causal_mask_function, [2], mask_of(5, 3).flip(1)),
+    ):
+        assert type(made(mask, pattern, monkeypatch, shared)) is not Branches
