@@ -228,6 +228,11 @@ RESUMES = [
 ]
 
 
+def lasting(facts):
+    """Return what training did, without how much memory was free."""
+    return {key: value for key, value in facts.items() if key != "memory_plan"}
+
+
 @pytest.mark.parametrize(("tag", "strategy", "step", "logging"), RESUMES)
 def test_a_resumed_run_ends_bit_identical_to_an_uninterrupted_one(
     tmp_path, monkeypatch, tag, strategy, step, logging
@@ -249,7 +254,7 @@ def test_a_resumed_run_ends_bit_identical_to_an_uninterrupted_one(
     cut, resumed = train(config_of(tag, tmp_path / "cut", *options))
     assert weights_of(cut, 7) == weights_of(whole, 7)
     assert log_of(cut) == log_of(whole)
-    assert resumed == facts
+    assert lasting(resumed) == lasting(facts)
 
 
 def test_patience_survives_a_resume(tmp_path, monkeypatch):
@@ -267,7 +272,7 @@ def test_patience_survives_a_resume(tmp_path, monkeypatch):
         with pytest.raises(PowerCut):
             train(config_of(BERT, tmp_path / "cut", *options))
     cut, resumed = train(config_of(BERT, tmp_path / "cut", *options))
-    assert resumed == facts
+    assert lasting(resumed) == lasting(facts)
     assert log_of(cut) == log_of(whole)
 
 
@@ -277,7 +282,7 @@ def test_a_run_that_dies_after_its_last_checkpoint_trains_no_step_more(tmp_path,
     run, facts = train(config_of(BERT, tmp_path, *options))
     weights, log = weights_of(run, steps), log_of(run)
     _, again = train(config_of(BERT, tmp_path, *options))
-    assert again == facts
+    assert lasting(again) == lasting(facts)
     assert weights_of(run, steps) == weights
     assert log_of(run) == log
 
