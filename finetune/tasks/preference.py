@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from finetune.config.bounds import bounded
 from finetune.data import preferences
 from finetune.data.kinds import Kind, Text, Turns
-from finetune.errors import DataError
-from finetune.tasks import chat
+from finetune.tasks import chat, pairs
 from finetune.tasks.base import (
     Baseline,
     Batch,
@@ -19,8 +18,6 @@ from finetune.tasks.base import (
     Prediction,
     Row,
     in_batches,
-    mask,
-    pad,
     to_device,
 )
 from finetune.tasks.labelled import following, token_losses
@@ -129,71 +126,16 @@ class Preference(ReferredTask):
 
     def encode(self, rows: Sequence[Row]) -> list[Features]:
         """Tokenize both sequences of each pair; what exceeds the limit is cut at its end."""
-        return [self._encode(row) for row in rows]
-
-    def _encode(self, row: Row) -> Features:
-        try:
-            prompt, *answers = preferences.pair(row)
-        except ValueError as error:
-            raise DataError(
-                f"A row holds no two answers to one question: {error}.",
-                fix="Give `prompt`, `chosen` and `rejected`, as text or as lists of messages.",
-            ) from error
-        if (system := row.get("system")) and prompt[0]["role"] != "system":
-            prompt = [{"role": "system", "content": system}, *prompt]
         limit = self.limit()
-        whole = [self._tokens(prompt, answer) for answer in answers]
-        ids = [one[:limit] for one, _ in whole]
-        labels = [one[:limit] for _, one in whole]
-        if not all(any(label != -100 for label in one) for one in labels):
-            labels = [[-100] * len(one) for one in labels]  # half a pair teaches nothing
-        features: Features = {
-            "input_ids": [token for one in ids for token in one],
-            "labels": [label for one in labels for label in one],
-            "chosen_tokens": len(ids[0]),
-            "length": max(map(len, ids)),
-            "n_tokens": max(len(one) for one, _ in whole),
-            "target_tokens": max(len(one) - chat.first_label(marks) for one, marks in whole),
-        }
-        if row.get(REFERENCE) is not None:
-            features[REFERENCE] = list(row[REFERENCE])
-        return features
-
-    def _tokens(
-        self, prompt: preferences.Messages, answer: preferences.Messages
-    ) -> tuple[list[int], list[int]]:
-        """Return the tokens of a sequence, and as labels those that the assistant answers with."""
-        if len(answer) == 1:
-            return chat.encode(self.processor, [*prompt, *answer], "last_turn")
-        ids, labels = chat.encode(self.processor, [*prompt, *answer], "assistant")
-        asked = chat.encode_prompt(self.processor, prompt)
-        pairs = enumerate(zip(ids, asked, strict=False))
-        since = next((n for n, (a, b) in pairs if a != b), min(len(ids), len(asked)))
-        return ids, [-100] * since + labels[since:]
+        return [pairs.encode(self.processor, row, limit) for row in rows]
 
     def collate(self, features: Sequence[Features]) -> Batch:
         """Pad to the right; a pair's two sequences are neighbours, the chosen one before."""
-        import torch
-
-        ids: list[list[int]] = []
-        labels: list[list[int]] = []
-        for item in features:
-            cut = item["chosen_tokens"]
-            ids += [item["input_ids"][:cut], item["input_ids"][cut:]]
-            labels += [item["labels"][:cut], item["labels"][cut:]]
-        batch = {
-            "input_ids": pad(ids, self.processor.pad_token_id),
-            "attention_mask": mask(ids),
-            "labels": pad(labels, -100),
-        }
-        if features and all(REFERENCE in item for item in features):
-            said = [item[REFERENCE] for item in features]
-            batch[REFERENCE] = torch.tensor(said, dtype=torch.float32)
-        return batch
+        return pairs.collate(features, self.processor.pad_token_id)
 
     def units(self, batch: Batch) -> int:
         """Return the pairs that carry loss."""
-        return int(labelled(batch).sum())
+        return int(pairs.complete(batch).sum())
 
     def say(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the log-probabilities of the answers, shape (pairs, 2)."""
@@ -222,7 +164,7 @@ class Preference(ReferredTask):
         )
         if self.rpo_alpha:
             losses = losses - self.rpo_alpha * said[:, 0] / lengths[:, 0].clamp(min=1)
-        counts = labelled(batch)
+        counts = pairs.complete(batch)
         return losses * counts, counts
 
     def _reference(self, model: Any, batch: Batch, said: Tensor) -> Tensor:
@@ -314,9 +256,3 @@ class Preference(ReferredTask):
             "longer_answer": longer,
             "chance": neither,
         }
-
-
-def labelled(batch: Batch) -> Tensor:
-    """Return 1 for each pair of which both answers carry loss, shape (pairs,)."""
-    found = (batch["labels"][:, 1:] != -100).any(1).unflatten(0, (-1, 2)).all(1)
-    return found.long()
