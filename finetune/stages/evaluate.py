@@ -176,18 +176,20 @@ def answer(
 def row_losses(
     task: Task, model: nn.Module, rows: Sequence[Row], size: int
 ) -> list[tuple[float, float]]:
-    """Return (loss summed over units, units) of each row."""
+    """Return (loss summed over units, units) of each row; rows of like length go together."""
     import torch
 
-    from finetune.tasks.base import to_device
+    from finetune.tasks.base import in_batches, to_device
 
-    found: list[tuple[float, float]] = []
-    for start in range(0, len(rows), size):
-        batch = to_device(task.collate(task.encode(rows[start : start + size])), model)
+    features = task.encode(rows)
+
+    def losses(chosen: list[int]) -> list[tuple[float, float]]:
+        batch = to_device(task.collate([features[number] for number in chosen]), model)
         with torch.inference_mode():
             sums, counts = task.row_losses(model, batch)
-        found += [(float(s), float(c)) for s, c in zip(sums, counts, strict=True)]
-    return found
+        return list(zip(sums.tolist(), counts.tolist(), strict=True))
+
+    return in_batches(features, size, losses)
 
 
 def slice_by(

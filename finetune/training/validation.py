@@ -68,6 +68,9 @@ def judge(
 ) -> Part:
     """Return loss and answers of some rows.
 
+    Rows go forward beside others of their length, so that little of a batch is padding; where rows
+    are contrasted, what is beside them is part of the loss, and they keep their order.
+
     Args:
         task: What it is about.
         model: In evaluation mode.
@@ -79,9 +82,12 @@ def judge(
     import torch
 
     part = Part(places)
-    for start in range(0, len(places), batch_size):
+    order = list(places)
+    if not isinstance(task, CoupledTask):
+        order.sort(key=lambda place: -rows.lengths[place])
+    for start in range(0, len(order), batch_size):
         with torch.no_grad(), precision():
-            chosen = places[start : start + batch_size]
+            chosen = order[start : start + batch_size]
             total, count = task.loss(model, to_device(task.collate(rows.fetch(chosen)), model))
         part.loss, part.units = part.loss + float(total), part.units + float(count)
     raw = rows.raw.select(places).to_list() if places else []

@@ -8,9 +8,10 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from finetune.runs import storage
-from finetune.stages.evaluate import goal
+from finetune.stages.evaluate import goal, row_losses
 from tests.stages.finished import BERT, CLIP, GPT, T5, WHISPER, finished
 
 SLOW = [pytest.param(tag, marks=pytest.mark.slow) for tag in (T5, GPT, CLIP, WHISPER)]
@@ -36,6 +37,32 @@ def test_scores_have_intervals_and_the_base_beside(tag):
         "high",
         "p_value",
     }
+
+
+class Words:
+    """A task whose loss of a row is the sum of its numbers; it notes what it pads."""
+
+    def __init__(self):
+        self.padded = 0
+
+    def encode(self, rows):
+        return [{"x": row["x"], "length": len(row["x"])} for row in rows]
+
+    def collate(self, features):
+        longest = max(len(item["x"]) for item in features)
+        self.padded += sum(longest - len(item["x"]) for item in features)
+        return {"x": torch.tensor([[*f["x"], *[0] * (longest - len(f["x"]))] for f in features])}
+
+    def row_losses(self, model, batch):
+        return batch["x"].sum(1).float(), (batch["x"] > 0).sum(1)
+
+
+def test_rows_are_judged_beside_those_of_their_length_and_told_in_their_order():
+    task = Words()
+    rows = [{"x": [number + 1] * length} for number, length in enumerate((9, 1, 9, 1, 9, 1))]
+    found = row_losses(task, torch.nn.Linear(1, 1), rows, 3)
+    assert found == [(float(sum(row["x"])), float(len(row["x"]))) for row in rows]
+    assert task.padded == 0
 
 
 def test_a_classifier_has_classes_confusion_and_slices():

@@ -76,6 +76,48 @@ def test_each_row_counts_once_in_its_order_whatever_the_ranks(count, world):
     assert found["eval_agreement"] == 1.0
 
 
+class Shapes(Echo):
+    """Notes what is padded, and what goes together."""
+
+    def __init__(self):
+        self.padded, self.batches = 0, []
+
+    def collate(self, features):
+        self.batches.append([int(item["x"]) - 1 for item in features])
+        lengths = [LENGTHS[number] for number in self.batches[-1]]
+        self.padded += sum(max(lengths) - length for length in lengths)
+        return super().collate(features)
+
+
+LENGTHS = [3, 9, 3, 9, 3, 9, 3, 9]
+
+
+def of_lengths(task):
+    split = rows(len(LENGTHS))
+    split = Rows(split.ids, split.raw, LENGTHS, split.fetch)
+    model, places = torch.nn.Linear(1, 1), list(range(len(LENGTHS)))
+    return validation.judge(
+        task, model, split, places, batch_size=4, precision=contextlib.nullcontext
+    )
+
+
+def test_rows_go_beside_those_of_their_length_and_answer_in_their_order():
+    task = Shapes()
+    part = of_lengths(task)
+    assert task.padded == 0
+    assert part.places == list(range(len(LENGTHS)))
+    assert [prediction.value for prediction in part.predictions] == part.references
+    assert part.loss == sum((n + 1.0) ** 2 for n in range(len(LENGTHS)))
+
+
+def test_rows_that_are_contrasted_keep_their_neighbours(monkeypatch):
+    monkeypatch.setattr(CoupledTask, "__abstractmethods__", frozenset())
+    contrasting = type("Contrasting", (Shapes, CoupledTask), {})
+    task = contrasting()
+    of_lengths(task)
+    assert task.batches == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
 def test_ranks_share_rows_unless_they_must_go_together(monkeypatch):
     assert validation.share(5, rank=1, world=2, together=False) == ([1, 3], 2)
     assert validation.share(5, rank=1, world=2, together=True) == ([0, 1, 2, 3, 4], 1)
