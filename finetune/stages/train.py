@@ -156,7 +156,8 @@ def resumable(run: RunFolder, config: RunConfig) -> Path | None:
         if found is not None and devices.world()[0] == 0:
             attempts.note(run, resumed_from=found.name)
         return found
-    storage.remove_tree(run.checkpoints)  # a later step of an earlier attempt would pass for newer
+    if devices.world()[0] == 0:  # two that delete the same folder trip over each other
+        storage.remove_tree(run.checkpoints)  # a later step of an earlier one would pass for newer
     return None
 
 
@@ -174,9 +175,9 @@ def optimise(trainer: TaskTrainer, resume: Path | None) -> None:
         return
     if resume is not None:
         trainer.load_weights(resume)
-    with postponed.settled():
+    with postponed.settled(), trainer.publisher.finishing():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    trainer.save_last()
+        trainer.save_last()
 
 
 def apply_strategy(config: RunConfig, loaded: loading.Loaded) -> nn.Module:
@@ -269,6 +270,7 @@ def make_trainer(
             callbacks=everything,
         )
     probe.trainer = trainer
+    trainer.publisher.in_background = settings.async_save
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer

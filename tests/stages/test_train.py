@@ -149,3 +149,15 @@ def test_a_run_without_validation_rows_trains_on_all_others_and_keeps_the_last_s
     assert storage.read_json(run.data / "audit.json")["splits"]["validation"] == 0
     assert run.manifest()["stages"]["train"]["kept"] == "step-2"
     assert (run.merged / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(("rank", "is_left"), [("0", False), ("1", True)])
+def test_one_rank_deletes_what_a_run_does_not_go_on_from(tmp_path, monkeypatch, rank, is_left):
+    from finetune.stages.train import resumable
+
+    monkeypatch.setenv("RANK", rank)
+    config = config_of(BERT, tmp_path, "train.resume=never")
+    run = RunFolder(Path(config.run.dir) / config.name)
+    (run.checkpoints / "step-1").mkdir(parents=True)
+    assert resumable(run, config) is None
+    assert (run.checkpoints / "step-1").exists() == is_left
