@@ -181,6 +181,8 @@ class TrainConfig:
     """How often, with save_strategy=steps."""
     save_minutes: float | None = bounded(30.0, above=0.0)
     """Also when the last checkpoint is older than this; null leaves it to save_strategy."""
+    async_save: bool = True
+    """Hash and sync a checkpoint while training goes on; what is written is the same."""
     max_hours: float | None = bounded(above=0.0)
     """Save and end after so many hours of training; the same command goes on from there."""
     max_nonfinite_steps: int = bounded(0, low=0)

@@ -267,7 +267,13 @@ def staged_folder(target: Path, *, needed: int | None = None) -> Iterator[Path]:
 
 
 def current_umask() -> int:
-    """Return the mask of this process; the system tells it only by setting it."""
+    """Return the mask of this process.
+
+    Where the system tells it only by setting it, another thread might make a file meanwhile.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = Path("/proc/self/status").read_text("utf-8")
+        return int(status.partition("Umask:")[2].split()[0], 8)
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -70,12 +70,28 @@ def staged(target: Path, *, needed: int | None = None) -> Iterator[Path]:
         storage.remove_tree(staging)
         target.parent.mkdir(parents=True, exist_ok=True)
         staging.mkdir(mode=0o700)
-        try:
+        with cleared(staging):
             yield staging
-        except Exception:
-            with contextlib.suppress(OSError, StorageError):
-                storage.remove_tree(staging)
-            raise
+
+
+@contextlib.contextmanager
+def cleared(staging: Path) -> Iterator[None]:
+    """Leave nothing of a staged checkpoint when the block fails."""
+    try:
+        yield
+    except Exception:
+        with contextlib.suppress(OSError, StorageError):
+            storage.remove_tree(staging)
+        raise
+
+
+def publish(
+    staged: Path, target: Path, facts: Mapping[str, Any], *, keep: int, best: int | None
+) -> None:
+    """Commit a staged checkpoint and delete older ones; nothing of it stays if that fails."""
+    with cleared(staged):
+        commit(staged, target, facts)
+        rotate(target.parent, keep=keep, best=best)
 
 
 def has_ended(checkpoint: Path) -> bool:

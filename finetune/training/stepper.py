@@ -196,6 +196,7 @@ class Stepper:
                 rows=ids[: refusal.NAMED],
             )
             return
+        trainer.publisher.wait()
         kept = checkpoint.all_in(Path(trainer.args.output_dir))
         raise refusal.not_finite(what, step=self.number, ids=ids, last=kept[-1] if kept else None)
 

@@ -26,23 +26,27 @@ def write(folder: Path, name: str, state: Mapping[Any, Any]) -> None:
     from safetensors.torch import save_file
 
     tensors: dict[str, torch.Tensor] = {}
-    rest = parted(state, "", tensors)
+    rest = parted(state, "", tensors, set())
     save_file(tensors, folder / f"{name}.safetensors", {"format": "pt"})
     storage.write_json(folder / f"{name}.json", rest)
 
 
-def parted(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
+def parted(value: Any, path: str, tensors: dict[str, torch.Tensor], places: set[int]) -> Any:
     """Return a value with its tensors taken out, each under its path."""
     if isinstance(value, torch.Tensor):
-        tensors[path] = alone(value)
+        tensors[path] = alone(value, places)
         return {MARK: path}
     if isinstance(value, Mapping):
         # Pairs, since JSON would turn a number that is a key into text.
         return {
-            "pairs": [[key, parted(item, f"{path}/{key}", tensors)] for key, item in value.items()]
+            "pairs": [
+                [key, parted(item, f"{path}/{key}", tensors, places)] for key, item in value.items()
+            ]
         }
     if isinstance(value, (list, tuple)):
-        return [parted(item, f"{path}/{place}", tensors) for place, item in enumerate(value)]
+        return [
+            parted(item, f"{path}/{place}", tensors, places) for place, item in enumerate(value)
+        ]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"A {type(value).__name__} at `{path}` has no place in a checkpoint.")
@@ -57,10 +61,20 @@ def nbytes(value: Any) -> int:
     return sum(map(nbytes, value)) if isinstance(value, (list, tuple)) else 0
 
 
-def alone(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor on the host that shares no memory with another one."""
-    full = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return full.detach().to("cpu", copy=True).contiguous()
+def alone(tensor: torch.Tensor, places: set[int]) -> torch.Tensor:
+    """Return a tensor on the host that shares no memory with another one; itself if it is that.
+
+    Args:
+        tensor: Anywhere, whole or cut among ranks.
+        places: Where the memory of those lies that were returned before.
+    """
+    full = (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach()
+    memory = full.untyped_storage()
+    whole = full.device.type == "cpu" and full.is_contiguous() and memory.nbytes() == full.nbytes
+    if whole and memory.data_ptr() not in places:
+        places.add(memory.data_ptr())
+        return full
+    return full.to("cpu", copy=True).contiguous()
 
 
 def read(folder: Path, name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ from finetune.training.batching import Batching, StepBatch
 from finetune.training.events import Events
 from finetune.training.exchange import Exchange
 from finetune.training.loader import StepDataset, StepLoader, heed_the_parent_alone, only
+from finetune.training.publishing import Publisher
 from finetune.training.rows import Rows
 from finetune.training.seen import Seen
 from finetune.training.stepper import Stepper, Watch
@@ -69,6 +71,7 @@ class TaskTrainer(Trainer):
         self.task, self.train_rows, self.validation_rows = task, train_rows, validation_rows
         self.cut, self.facts, self.seen, self.precision = cut, facts, seen, precision
         self.stepper = Stepper(self, events, watch)
+        self.publisher = Publisher()
         super().__init__(
             model=model,
             args=args,
@@ -227,6 +230,7 @@ class TaskTrainer(Trainer):
         weights = self.layout.weights(inner, keep=keep)
         optimizer = self.layout.moments(self.optimizer, keep=keep)
         if keep:
+            self.publisher.wait()  # the one before is out of the way, and its errors are told
             with checkpoint.staged(target, needed=resuming.size(inner, optimizer)) as staging:
                 checkpoint.write_weights(inner, staging, weights)
                 resuming.write(
@@ -237,23 +241,19 @@ class TaskTrainer(Trainer):
                     seen=self.seen,
                     state=resuming.current_state(self),
                 )
-                self._commit(staging, target)
+            self.publisher.begin(self._publishing(staging, target))
         ranks.barrier(self.args.world_size)
 
-    def _commit(self, staged: Path, target: Path) -> None:
-        """Publish a checkpoint with its facts and delete older ones."""
+    def _publishing(self, staged: Path, target: Path) -> Callable[[], None]:
+        """Return what publishes a checkpoint with its facts, which are those of now."""
         facts = {
             **self.facts,
             "step": self.state.global_step,
             "world_size": self.args.world_size,
             "ended": self.state.global_step >= self.state.max_steps or self._stopped_early(),
         }
-        checkpoint.commit(staged, target, facts)
-        checkpoint.rotate(
-            target.parent,
-            keep=self.args.save_total_limit or 2,
-            best=self.state.best_global_step,
-        )
+        keep, best = self.args.save_total_limit or 2, self.state.best_global_step
+        return functools.partial(checkpoint.publish, staged, target, facts, keep=keep, best=best)
 
     def _stopped_early(self) -> bool:
         """Tell whether a callback has called training finished, which a signal does not."""
@@ -288,5 +288,6 @@ class TaskTrainer(Trainer):
 
     def save_last(self) -> None:
         """Write a checkpoint of where training ended, unless there is one."""
+        self.publisher.wait()
         if not (Path(self.args.output_dir) / f"step-{self.state.global_step}").is_dir():
             self._save_checkpoint(self.model_wrapped, None)

@@ -67,3 +67,13 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(ArtefactError, match=r"x\.json` does not fit"):
         tensors.read(tmp_path, "x")
+
+
+def test_what_owns_its_memory_is_written_without_a_copy():
+    whole, places = torch.ones(3), set()
+    assert tensors.alone(whole, places).data_ptr() == whole.data_ptr()
+    assert tensors.alone(whole, places).data_ptr() != whole.data_ptr()  # shared with the first
+    part = torch.ones(4)[:2]
+    assert tensors.alone(part, places).data_ptr() != part.data_ptr()
+    turned = torch.ones(2, 3).T
+    assert tensors.alone(turned, places).is_contiguous()
