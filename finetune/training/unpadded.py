@@ -95,6 +95,7 @@ def lend(
         )
     ]
     biased = bound_biases(model)
+    hooks += [part.register_forward_pre_hook(note_longest, with_kwargs=True) for part in biased]
     model.set_attn_implementation(attention.NAME)
 
     def take_back() -> None:
@@ -225,6 +226,13 @@ def bounded(compute_bias: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return compute
 
 
+def note_longest(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Keep the longest sequence of an attention in mind, also where a layer is computed again."""
+    del module
+    own = next(filter(None, map(segments_in, (*args, *kwargs.values()))), None)
+    attention.switch.longest = own.lengths[-1] if own is not None else None
+
+
 def given(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return what a layer is given, by the names of its arguments."""
     return {**dict(zip(parameters(type(layer).forward), args, strict=False)), **kwargs}
@@ -248,7 +256,6 @@ def enter(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         if OTHER_MASK not in parameters(type(layer).forward):
             own = None  # nobody could be told that the queries have no padding
         other = segments_in(named.get(OTHER_MASK))
-    attention.switch.longest = own.lengths[-1] if own is not None else None
     if own is None and other is None:
         return None
     changed = {name: own.flat(value) for name, value in named.items()} if own else dict(named)

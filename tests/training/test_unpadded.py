@@ -175,8 +175,9 @@ def test_another_row_changes_no_bit_of_a_rows_loss(name):
     assert before[3] != after[3]
 
 
-def test_activations_can_be_computed_again():
-    model, batch = model_of("bert"), batch_of(*LENGTHS)
+@pytest.mark.parametrize("name", ["bert", "mistral", "t5", "bart"])
+def test_activations_can_be_computed_again(name):
+    model, batch = model_of(name), batch_of(*LENGTHS)
     _, gradients = loss_and_gradients(model, batch)
     assert prepare(model) is None
     model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -184,10 +185,13 @@ def test_activations_can_be_computed_again():
     for part in model.modules():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
+        for rate in ("dropout", "attention_dropout", "activation_dropout"):
+            if isinstance(getattr(part, rate, None), float):
+                setattr(part, rate, 0.0)
     with unpadded.layers():
         _, others = loss_and_gradients(model, batch)
     for key, gradient in gradients.items():
-        torch.testing.assert_close(others[key], gradient, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(others[key], gradient, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["t5", "bart"])
