@@ -45,7 +45,8 @@ def watch():
 
 convert = Bnb4bitQuantize.convert
 def watched(self, *args, **kwargs):
-    seen.append(held())
+    if not done.is_set():
+        seen.append(held())
     return convert(self, *args, **kwargs)
 Bnb4bitQuantize.convert = watched
 found = []
@@ -58,9 +59,13 @@ for stored, dtype, quantized in json.loads(sys.argv[2]):
     options = LoadOptions(dtype=dtype, quantization=Quantization() if quantized else None)
     kept = load(Path(sys.argv[1]) / stored, transformers.AutoModelForCausalLM, options)
     done.set()
-    at_once = now()
     seen.append(held())
-    found.append([max(seen) - before, seen[-1] - before, at_once - before])
+    del kept
+    gc.collect()
+    held()  # and once more, unwatched: to watch gives memory back
+    kept = load(Path(sys.argv[1]) / stored, transformers.AutoModelForCausalLM, options)
+    left = now() - held()
+    found.append([max(seen) - before, seen[-1] - before, left])
     del kept
 print(json.dumps(found))
 """
@@ -68,7 +73,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def sizes(tmp_path_factory):
-    """Return bytes by (stored type, loaded type, quantised): peak, end, end as the system sees."""
+    """Return bytes by (stored type, loaded type, quantised): peak, end, left to give back."""
     if not Path("/proc/self/status").exists():
         pytest.skip("this system does not tell what a process holds")
     folder = tmp_path_factory.mktemp("big")
@@ -113,9 +118,9 @@ def test_a_quantised_model_is_never_whole_in_full_precision(load, sizes):
 @pytest.mark.slow
 def test_what_loading_has_let_go_of_is_not_held_any_longer(sizes):
     whole, found = sizes
-    for load, (_, end, at_once) in found.items():
+    for load, (_, _, left) in found.items():
         if load[2]:
-            assert at_once - end <= 0.1 * whole, load
+            assert left <= 0.05 * whole, load
 
 
 def test_another_c_library_is_left_alone(monkeypatch):

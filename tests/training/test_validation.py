@@ -106,7 +106,8 @@ def test_rows_go_beside_those_of_their_length_and_answer_in_their_order():
     part = of_lengths(task)
     assert task.padded == 0
     assert part.places == list(range(len(LENGTHS)))
-    assert [prediction.value for prediction in part.predictions] == part.references
+    numbers = [place + 1.0 for place in part.places]
+    assert [prediction.value for prediction in part.predictions] == part.references == numbers
     assert part.loss == sum((n + 1.0) ** 2 for n in range(len(LENGTHS)))
 
 
