@@ -189,6 +189,8 @@ class TrainConfig:
     """Steps whose loss or gradient is no number that are left out; one more ends the run."""
     loss_spike_factor: float | None = bounded(3.0, above=1.0)
     """Report a loss of so many times the median of recent steps in logs/events.jsonl."""
+    profile: bool = False
+    """Measure where the time goes: logs/profile/profile.md says it, with a trace beside it."""
     resume: Literal["auto", "never"] = "auto"
     """Whether an unfinished run goes on from its newest valid checkpoint."""
     dist_timeout: int = bounded(600, low=1)

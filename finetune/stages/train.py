@@ -271,6 +271,10 @@ def make_trainer(
         )
     probe.trainer = trainer
     trainer.publisher.in_background = settings.async_save
+    if settings.profile and arguments.process_index == 0:
+        from finetune.training.profile import Profile
+
+        trainer.add_callback(Profile(trainer, run.path / "logs" / "profile"))
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     return trainer
