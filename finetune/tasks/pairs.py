@@ -21,7 +21,7 @@ def encode(tokenizer: Any, row: Row, limit: int | None) -> Features:
     Args:
         tokenizer: With a chat template.
         row: Prompt, chosen and rejected in any shape; what the reference says of it, if known.
-        limit: Most tokens of a sequence; what is beyond is cut, and half a pair teaches nothing.
+        limit: Most tokens of a sequence; what is beyond is cut at the end.
 
     Raises:
         DataError: The row holds no two answers to one question.
@@ -38,8 +38,6 @@ def encode(tokenizer: Any, row: Row, limit: int | None) -> Features:
     whole = [sequence(tokenizer, prompt, answer) for answer in answers]
     ids = [one[:limit] for one, _ in whole]
     labels = [one[:limit] for _, one in whole]
-    if not all(any(label != -100 for label in one) for one in labels):
-        labels = [[-100] * len(one) for one in labels]
     features: Features = {
         "input_ids": [token for one in ids for token in one],
         "labels": [label for one in labels for label in one],
@@ -93,6 +91,9 @@ def collate(features: Sequence[Features], padding: int) -> Batch:
 
 
 def complete(batch: Batch) -> Tensor:
-    """Return 1 for each pair of which both answers carry loss, shape (pairs,)."""
+    """Return 1 for each pair of which both answers carry loss, shape (pairs,).
+
+    Half a pair, of which the other answer was cut off, teaches nothing.
+    """
     found = (batch["labels"][:, 1:] != -100).any(1).unflatten(0, (-1, 2)).all(1)
     return found.long()

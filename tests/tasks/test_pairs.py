@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from finetune.errors import DataError
+from finetune.tasks import pairs
 from tests.tasks.test_preference import ROW, of, said, task, user
 
 __all__ = ["task"]  # a fixture
@@ -53,7 +55,7 @@ def test_of_a_longer_talk_only_turns_after_the_parting_carry_loss(task):
     assert rejected.replace(end, "") == "sorrytea x3"
 
 
-def test_what_is_too_long_is_cut_at_its_end_and_half_a_pair_teaches_nothing(task):
+def test_what_is_too_long_is_cut_at_its_end(task):
     [whole] = task.encode([ROW])
     asked = next(n for n, label in enumerate(whole["labels"]) if label != -100)
     [cut] = of(task, max_length=asked + 2).encode([ROW])
@@ -77,3 +79,10 @@ def test_a_pair_is_two_neighbouring_rows_of_a_batch(task):
     assert "reference" not in batch, "not all rows carry it"
     batch = task.collate(task.encode([{**other, "reference": [-1.0, -2.0]}]))
     assert batch["reference"].tolist() == [[-1.0, -2.0]]
+
+
+def test_half_a_pair_teaches_nothing():
+    labels = torch.tensor([[-100, 5, 6], [-100, -100, -100], [-100, 5, -100], [-100, -100, 7]])
+    assert pairs.complete({"labels": labels}).tolist() == [0, 1]
+    alone = torch.tensor([[5, -100], [5, 6]])
+    assert pairs.complete({"labels": alone}).tolist() == [0], "no token stands before the first"
