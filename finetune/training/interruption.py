@@ -49,6 +49,7 @@ class Interruption(TrainerCallback):
     ) -> None:
         self.file, self.max_hours, self.save_minutes = file, max_hours, save_minutes
         self.asked = NOTHING
+        self.urgent = False  # who asks for a checkpoint may end the process right after it
         self.begun = self.saved = self.looked = time.monotonic()
         self.signalled = 0.0
 
@@ -106,12 +107,14 @@ class Interruption(TrainerCallback):
         """Start the clock of the next checkpoint."""
         del args, state, control, kwargs
         self.saved = time.monotonic()
+        self.urgent = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ask for a checkpoint, and for the end, on all ranks at the same step."""
         del state, kwargs
         self._look()
         asked = ranks.largest(self.asked, args.world_size, args.device)
+        self.urgent = asked >= SAVE
         if asked >= OUT_OF_TIME:
             control.should_save = control.should_training_stop = True
             self.asked = asked

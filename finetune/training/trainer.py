@@ -242,6 +242,8 @@ class TaskTrainer(Trainer):
                     state=resuming.current_state(self),
                 )
             self.publisher.begin(self._publishing(staging, target))
+            if any(getattr(each, "urgent", False) for each in self.callback_handler.callbacks):
+                self.publisher.wait()
         ranks.barrier(self.args.world_size)
 
     def _publishing(self, staged: Path, target: Path) -> Callable[[], None]:

@@ -62,6 +62,18 @@ def test_a_launchers_echo_of_ctrl_c_is_no_second_signal(heeded, monkeypatch):
             signal.raise_signal(signal.SIGINT)
 
 
+def test_a_checkpoint_that_was_asked_for_is_waited_for_and_no_other():
+    interruption, control = Interruption(), switches()
+    interruption.on_step_end(ARGUMENTS, None, control)
+    assert not interruption.urgent
+    with interruption.watching():
+        signal.raise_signal(signal.SIGUSR1)
+        interruption.on_step_end(ARGUMENTS, None, control)
+    assert interruption.urgent
+    interruption.on_save(ARGUMENTS, None, control)
+    assert not interruption.urgent
+
+
 def test_sigusr1_saves_and_goes_on():
     interruption, control = Interruption(), switches()
     with interruption.watching():
