@@ -7,7 +7,7 @@ has such a tower is found by running it on two rows: no branch on what it is cal
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -107,28 +107,35 @@ def find(task: Task, model: nn.Module, batch: Batch, precision: Precision) -> To
     model.eval()
     try:
         with precision():
-            towers = called_with(task, model, batch, key)
-            for tower in towers:
+            towers, wanted = called_with(task, model, batch, key)
+            for tower, output in towers:
                 if not holds_layers(tower.module):
                     continue
-                found = only_part(task, model, batch, tower)
-                if found is not None:
-                    return reason_against(task, model, batch, found) or found
+                states = only_part(task, model, batch, tower, output, wanted)
+                if states is not None:
+                    return reason_against(task, model, batch, tower, states) or tower
     finally:
         model.train(was_training)
     return TRAINED
 
 
-def called_with(task: Task, model: nn.Module, batch: Batch, key: str) -> list[Tower]:
-    """Return the modules that are given a batch's input and nothing trained, outermost first."""
-    found: list[Tower] = []
+def called_with(
+    task: Task, model: nn.Module, batch: Batch, key: str
+) -> tuple[list[tuple[Tower, dict[str, Tensor]]], tuple[Tensor, ...]]:
+    """Return the modules that are given a batch's input and nothing trained, outermost first.
+
+    Returns:
+        Each with its output, and what the loss is made of.
+    """
+    found: list[tuple[Tower, dict[str, Tensor]]] = []
     value = batch[key]
 
     def note(name: str) -> Any:
         def hook(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
             shown = tuple(INPUT if one is value else one for one in args)
             named = {k: INPUT if one is value else one for k, one in kwargs.items()}
-            parts = [one for one in tensors(output).values() if one is not None]
+            made = {name: one.detach() for name, one in tensors(output).items()}
+            parts = list(tensors(output).values())
             others = [one for one in (*shown, *named.values()) if isinstance(one, torch.Tensor)]
             given = [one for one in (*shown, *named.values()) if one is INPUT]
             if len(given) != 1 or others or not parts:
@@ -137,7 +144,8 @@ def called_with(task: Task, model: nn.Module, batch: Batch, key: str) -> list[To
                 return
             kind, first = type(output), parts[0]
             shape = tuple(first.shape[1:])
-            found.append(Tower(name, module, key, shown, named, None, kind, shape, first.dtype))
+            tower = Tower(name, module, key, shown, named, None, kind, shape, first.dtype)
+            found.append((tower, made))
 
         return hook
 
@@ -147,11 +155,11 @@ def called_with(task: Task, model: nn.Module, batch: Batch, key: str) -> list[To
     ]
     try:
         with torch.enable_grad():
-            outcome(task, model, batch)
+            wanted = outcome(task, model, batch)
     finally:
         for hook in hooks:
             hook.remove()
-    return found[::-1]
+    return found[::-1], tuple(part.detach() for part in wanted)
 
 
 def holds_layers(module: nn.Module) -> bool:
@@ -159,28 +167,50 @@ def holds_layers(module: nn.Module) -> bool:
     return any(isinstance(part, GradientCheckpointingLayer) for part in module.modules())
 
 
-def only_part(task: Task, model: nn.Module, batch: Batch, tower: Tower) -> Tower | None:
-    """Return the tower with the one part of its output that is used; None where it takes more."""
-    with torch.no_grad():
-        wanted = outcome(task, model, batch)
-        value = batch[tower.key]
-        output = tensors(tower.states(value))
-        parts = sorted(output.items(), key=lambda item: item[1].numel())
-        for name, states in parts:
-            tower.part = name or None
-            tower.shape, tower.dtype = tuple(states.shape[1:]), states.dtype
-            if tuple(value.shape[1:]) == (1, *tower.shape):
-                continue  # nobody could tell what the module is given
-            tower.install()
-            try:
+def only_part(
+    task: Task,
+    model: nn.Module,
+    batch: Batch,
+    tower: Tower,
+    output: Mapping[str, Tensor],
+    wanted: tuple[Tensor, ...],
+) -> Tensor | None:
+    """Return the one part of a tower's output that is used; None where more of it is.
+
+    The tower is told which it is.
+    """
+    value = batch[tower.key]
+    for name, states in sorted(output.items(), key=lambda item: item[1].numel()):
+        tower.part = name or None
+        tower.shape, tower.dtype = tuple(states.shape[1:]), states.dtype
+        if tuple(value.shape[1:]) == (1, *tower.shape):
+            continue  # nobody could tell what the module is given
+        tower.install()
+        try:
+            with torch.no_grad():
                 found = outcome(task, model, {**batch, tower.key: carried(states)})
-            except Exception:
-                continue
-            finally:
-                tower.remove()
-            if all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True)):
-                return tower
+        except Exception:
+            continue
+        finally:
+            tower.remove()
+        if all(alike(one, other) for one, other in zip(found, wanted, strict=True)):
+            return states
     return None
+
+
+def alike(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two are the same: to the bit on a CPU, to rounding where sums have no order."""
+    return torch.equal(one, other) if one.device.type == "cpu" else off(one, other) <= limit(one)
+
+
+def off(one: Tensor, other: Tensor) -> float:
+    """Return how far states are from others, relative to the others' size."""
+    return float((one - other).float().norm() / other.float().norm())
+
+
+def limit(states: Tensor) -> float:
+    """Return how far states may be off, by their type."""
+    return TOLERANCE if states.dtype == torch.float32 else 3e-2
 
 
 def carried(states: Tensor) -> Tensor:
@@ -197,7 +227,9 @@ def tensors(output: Any) -> dict[str, Tensor]:
     return {}
 
 
-def reason_against(task: Task, model: nn.Module, batch: Batch, tower: Tower) -> str | None:
+def reason_against(
+    task: Task, model: nn.Module, batch: Batch, tower: Tower, wanted: Tensor
+) -> str | None:
     """Return why a tower's states cannot stand for it while training, or None."""
     value = batch[tower.key]
     seen: list[Tensor] = []
@@ -206,7 +238,6 @@ def reason_against(task: Task, model: nn.Module, batch: Batch, tower: Tower) -> 
         del module, args
         seen.append((output if tower.part is None else output[tower.part]).detach())
 
-    wanted = tower.states(value)
     hook = tower.module.register_forward_hook(note)
     model.train()
     try:
@@ -214,12 +245,11 @@ def reason_against(task: Task, model: nn.Module, batch: Batch, tower: Tower) -> 
             outcome(task, model, {**batch, tower.key: value.clone()})
     finally:
         hook.remove()
-    alone = torch.cat([tower.states(value[row : row + 1]) for row in range(len(value))])
-    if not torch.equal(seen[0], wanted):
+    if not alike(seen[0], wanted):
         return "it changes at random while training"
-    apart = float((alone - wanted).float().norm() / wanted.float().norm())
-    limit = TOLERANCE if wanted.dtype == torch.float32 else 3e-2
-    return None if apart <= limit else f"its rows depend on each other ({apart:.1e})"
+    alone = torch.cat([tower.states(value[row : row + 1]) for row in range(len(value))])
+    apart = off(alone, wanted)
+    return None if apart <= limit(wanted) else f"its rows depend on each other ({apart:.1e})"
 
 
 def outcome(task: Task, model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
