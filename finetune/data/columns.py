@@ -82,8 +82,8 @@ def resolve(
                 found.sources[canonical] = " + ".join(parts.values())
                 _tell(found, canonical, parts, columns)
     _recognise(schema, kinds, found)
-    if source := preferences.source_of_prompt(kinds, found.sources):
-        found.sources["prompt"] = source
+    if beginning := preferences.source_of_prompt(kinds, found.sources):
+        found.sources["prompt"] = beginning
         found.messages.append("`prompt` was taken from what `chosen` and `rejected` begin with.")
     for canonical, kind in kinds.items():
         if canonical not in found.sources and kind.required:
