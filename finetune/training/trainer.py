@@ -291,5 +291,6 @@ class TaskTrainer(Trainer):
     def save_last(self) -> None:
         """Write a checkpoint of where training ended, unless there is one."""
         self.publisher.wait()
+        ranks.barrier(self.args.world_size)  # the others have nothing to wait for, and look below
         if not (Path(self.args.output_dir) / f"step-{self.state.global_step}").is_dir():
             self._save_checkpoint(self.model_wrapped, None)
