@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from finetune.errors import ConfigError, DataError
@@ -19,6 +20,7 @@ BINS = 20
 SECONDS_OF_A_WINDOW = 30.0
 """What a Whisper-style encoder hears at once; longer recordings are cut into such windows."""
 MICRO_BATCH = 32
+Through = Callable[[Iterator[list[Features]]], Iterator[list[Features]]]
 
 
 @dataclass
@@ -42,13 +44,14 @@ class Measures:
     trainable: npt.NDArray[np.bool_]
 
 
-def measure(task: Task, dataset: Any) -> Measures:
-    """Measure every row of a split, without keeping its model inputs."""
+def measure(task: Task, dataset: Any, through: Through | None = None) -> Measures:
+    """Measure every row of a split, handing pieces of model inputs to `through` as they come."""
     import numpy as np
 
+    pieces = (task.measure(piece) for piece in splits.in_pieces(dataset))
     parts = [
-        np.array([_row(features) for features in task.measure(piece)], dtype=np.float64)
-        for piece in splits.in_pieces(dataset)
+        np.array([_row(features) for features in piece], dtype=np.float64)
+        for piece in (pieces if through is None else through(pieces))
     ]
     table = np.concatenate(parts) if parts else np.zeros((0, 6))
     return Measures(
@@ -72,7 +75,12 @@ def _row(features: Features) -> tuple[int, int, int, float, bool, bool]:
 
 
 def apply(
-    task: Task, datasets: dict[str, Any], policy: str, *, seed: int = 0
+    task: Task,
+    datasets: dict[str, Any],
+    policy: str,
+    *,
+    seed: int = 0,
+    through: Mapping[str, Through] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """Apply `data.on_overlength`, drop untrainable training rows, and count what is lost.
 
@@ -81,6 +89,7 @@ def apply(
         datasets: The splits.
         policy: `truncate`, `drop`, `split` (training rows into several) or `error`.
         seed: Of the order in which padding is estimated.
+        through: By split, what its pieces of model inputs pass through.
 
     Returns:
         The splits, the audit's ``tokens``, and the dropped and divided rows for the quarantine.
@@ -89,7 +98,7 @@ def apply(
         ConfigError: The task's rows cannot be divided.
         DataError: A row is too long and that is an error, or no row carries loss.
     """
-    measured = {name: measure(task, dataset) for name, dataset in datasets.items()}
+    measured = {name: measure(task, part, through.get(name)) for name, part in datasets.items()}
     if policy == "error":
         refuse_overlong(datasets, measured)
     divided: list[dict[str, Any]] = []
@@ -106,9 +115,7 @@ def apply(
             fix="Check that the answers are in the column that data.columns names, and that "
             "task.max_length does not cut them off.",
         )
-    kept: dict[str, Any] = {}
-    out: list[dict[str, Any]] = []
-    stay: dict[str, Any] = {}
+    kept, stay, out = dict[str, Any](), dict[str, Any](), list[dict[str, Any]]()
     for name, dataset in datasets.items():
         sizes = measured[name]
         long = sizes.overlong if policy == "drop" else sizes.overlong & False
@@ -147,12 +154,9 @@ def _without(dataset: Any, stays: Any, long: Any) -> tuple[Any, list[dict[str, A
     if stays.all():
         return dataset, []
     out = []
+    reasons = "has no answer left within the model's length", "is longer than the model takes"
     for row in np.flatnonzero(~stays).tolist():
-        reason = (
-            "is longer than the model takes"
-            if long[row]
-            else "has no answer left within the model's length"
-        )
+        reason = reasons[bool(long[row])]
         entry = {"id": str(dataset[row]["id"]), "step": "lengths", "column": None}
         out.append({**entry, "reason": reason})
     return dataset.select(np.flatnonzero(stays)), out
@@ -277,12 +281,7 @@ def histogram(lengths: Any) -> list[list[int]]:
 
 
 def padding(lengths: Any, *, seed: int) -> dict[str, float] | None:
-    """Return the share of padding in micro-batches of rows in random order, and of similar length.
-
-    Args:
-        lengths: Tokens of each training row as the model takes it.
-        seed: Of the random order.
-    """
+    """Return the share of padding in micro-batches of rows in random order, and of similar length."""
     import numpy as np
 
     if not len(lengths) or not lengths.sum():

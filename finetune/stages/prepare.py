@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +18,8 @@ from finetune.tasks.base import Features, Task
 
 READING = ("format", "name", "revision", "encoding", "delimiter", "header", "sheet", "query")
 """Keys of `data` that say how files are read."""
+ENCODED = ("train", "validation")
+"""Splits whose model inputs are kept."""
 
 
 def prepare(run: RunFolder, config: RunConfig, base: BaseModel | None, *, rows: Any = None) -> None:
@@ -42,8 +45,9 @@ def prepare(run: RunFolder, config: RunConfig, base: BaseModel | None, *, rows: 
     if config.data.synthesize.model:
         kept = add_synthetic(config, kept, audit, quarantine)
     before = sum(len(dataset) for dataset in kept.values())
+    whole, through = kept, encoding_once(run, task)
     kept, audit["tokens"], out = lengths.apply(
-        task, kept, config.data.on_overlength, seed=config.seed
+        task, kept, config.data.on_overlength, seed=config.seed, through=through
     )
     if not any(audit["tokens"][key] for key in ("max", "audio_seconds") if key in audit["tokens"]):
         audit["tokens"] = None  # no model was named, so nothing could be measured
@@ -56,8 +60,11 @@ def prepare(run: RunFolder, config: RunConfig, base: BaseModel | None, *, rows: 
         )
     task.learn(audit)
     splits.write(run, kept)
-    if not task.lazy:
-        for name in ("train", "validation"):
+    if config.data.synthesize.model or any(kept[name] is not whole[name] for name in whole):
+        through = {}  # labels and rows may be others now
+        storage.remove_tree(splits.encoded_file(run, "train").parent)
+    for name in ENCODED:
+        if not task.lazy and name not in through:
             splits.write_encoded(run, name, encoded(task, kept[name]))
     storage.write_jsonl(run.data / "quarantine.jsonl", [*quarantine, *out])
     storage.write_json(run.data / "audit.json", audit)
@@ -110,6 +117,13 @@ def settings_of(config: RunConfig, rows: Any) -> dict[str, Any]:
         "leakage": data.leakage,
         "unseen_labels": data.unseen_labels,
     }
+
+
+def encoding_once(run: RunFolder, task: Task) -> dict[str, lengths.Through]:
+    """Return, by split, what keeps model inputs that are made to be measured, where they are."""
+    if task.lazy or type(task).measure is not Task.measure:
+        return {}
+    return {name: functools.partial(splits.writing, run, name) for name in ENCODED}
 
 
 def encoded(task: Task, dataset: Any) -> Iterator[list[Features]]:

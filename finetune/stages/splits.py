@@ -56,8 +56,10 @@ def encoded_file(run: RunFolder, split: str) -> Path:
     return run.data / "encoded" / f"{split}.arrow"
 
 
-def write_encoded(run: RunFolder, split: str, pieces: Iterator[list[Features]]) -> None:
-    """Write features as an Arrow stream, which is later mapped and not read."""
+def writing(
+    run: RunFolder, split: str, pieces: Iterator[list[Features]]
+) -> Iterator[list[Features]]:
+    """Write features as an Arrow stream, which is later mapped and not read, and pass them on."""
     import pyarrow as pa
 
     first = next(pieces, None)
@@ -69,8 +71,16 @@ def write_encoded(run: RunFolder, split: str, pieces: Iterator[list[Features]]) 
         pa.ipc.new_stream(str(temporary), table.schema) as writer,
     ):
         writer.write_table(table)
+        yield first
         for features in pieces:
             writer.write_table(pa.Table.from_pylist(features, schema=table.schema))
+            yield features
+
+
+def write_encoded(run: RunFolder, split: str, pieces: Iterator[list[Features]]) -> None:
+    """Write features and pass them on to nobody; see `writing`."""
+    for _ in writing(run, split, pieces):
+        pass
 
 
 class Fetcher:
