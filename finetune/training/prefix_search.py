@@ -46,7 +46,12 @@ def find(task: Task, model: nn.Module, batch: Batch, precision: Precision) -> Pr
         return TRAINED
     name, host, stack, depth = max(found, key=lambda item: item[3])
     prefix = Prefix(name, host, list(stack)[:depth])
-    return reason_against(task, model, batch, precision, prefix) or prefix
+    try:
+        against = reason_against(task, model, batch, precision, prefix)
+    except Exception as error:  # whatever a model's own code expects of its layers
+        said = next(iter(str(error).splitlines()), "without a word")
+        against = f"its layers cannot be left out ({type(error).__name__}: {said[:80]})"
+    return against or prefix
 
 
 def host_of(model: nn.Module, stack: nn.Module) -> nn.Module | None:

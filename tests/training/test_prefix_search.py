@@ -141,3 +141,14 @@ def test_what_is_below_the_layers_is_part_of_what_is_kept() -> None:
     assert isinstance(found, Prefix)
     assert any(part is model.model.embed_tokens for part in prefix_search.below(found))
     assert not any(part is model.model.layers for part in prefix_search.below(found))
+
+
+def test_a_model_that_cannot_do_without_its_layers_keeps_them(monkeypatch: Any) -> None:
+    task, model, batch, _ = made("llama")
+
+    def fails(*_: Any) -> Any:
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setattr(Prefix, "_recalled", fails)
+    assert "IndexError: tuple index" in str(find(task, model, batch))
+    assert not any("forward" in vars(m) for m in model.modules())
