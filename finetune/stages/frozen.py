@@ -115,7 +115,10 @@ def budget(gigabytes: float) -> int:
 
 def told(size: int) -> str:
     """Return a size in words."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    for unit, least in (("GB", 1e9), ("MB", 1e6)):
+        if size >= least:
+            return f"{size / least:.1f} {unit}"
+    return f"{size / 1e3:.0f} kB"
 
 
 def key_of(run: RunFolder, trainer: TaskTrainer, part: Part, split: str, rows: int) -> str:
