@@ -281,7 +281,7 @@ def histogram(lengths: Any) -> list[list[int]]:
 
 
 def padding(lengths: Any, *, seed: int) -> dict[str, float] | None:
-    """Return the share of padding in micro-batches of rows in random order, and of similar length."""
+    """Return the share of padding in micro-batches of random order, and of similar length."""
     import numpy as np
 
     if not len(lengths) or not lengths.sum():
