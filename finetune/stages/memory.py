@@ -27,7 +27,10 @@ def fuse_lora(config: RunConfig, model: nn.Module) -> dict[str, Any]:
 
 
 def plan(config: RunConfig, trainer: TaskTrainer) -> dict[str, Any]:
-    """Choose between keeping activations and computing them again, say it, and return it."""
+    """Choose between keeping activations and computing them again, and return it.
+
+    That they are computed again, which takes time, is said; that they fit is not.
+    """
     from finetune.stages.train import quiet_transformers
     from finetune.training import memory_plan
 
@@ -39,7 +42,7 @@ def plan(config: RunConfig, trainer: TaskTrainer) -> dict[str, Any]:
             may_cut=config.train.micro_batch_size == "auto",
             optim=config.train.optim,
         )
-    if trainer.args.process_index == 0 and asked == "auto":
-        done = "computed again" if found.gradient_checkpointing else "kept"
-        sys.stderr.write(f"   activations are {done}: {found.because}\n")
+    chosen = asked == "auto" and found.gradient_checkpointing
+    if trainer.args.process_index == 0 and chosen:
+        sys.stderr.write(f"   activations are computed again: {found.because}\n")
     return {"memory_plan": found.facts()}
