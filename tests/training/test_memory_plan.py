@@ -78,7 +78,7 @@ def free(monkeypatch):
 
 def run(tmp_path, *options, tag=BERT):
     steps = ("train.max_steps=2", "train.eval_strategy=no", "model.dropout=0.1")
-    return train(config_of(tag, tmp_path, *steps, *options))
+    return train(config_of(tag, tmp_path, *steps, "train.gradient_checkpointing=auto", *options))
 
 
 @pytest.mark.parametrize("strategy", ["full", "lora"])
