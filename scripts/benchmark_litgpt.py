@@ -148,7 +148,6 @@ def train(folder: Path, started: float) -> dict[str, Any]:
     lora.create_finetuning_performance_report = stop
     losses = note_losses(lora)
     linear = ("query", "key", "value", "projection", "mlp")
-    shutil.rmtree(folder / "litgpt", ignore_errors=True)
     with contextlib.suppress(Done):
         lora.setup(
             folder / CHECKPOINT,

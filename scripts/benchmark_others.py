@@ -16,6 +16,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -99,6 +100,7 @@ def run(peer: Peer, folder: Path, environments: Path, threads: int) -> dict[str,
     if not prepared.is_file():
         call([*program, "prepare", peer.name, folder], "preparing", cwd=folder, env=around)
         prepared.touch()
+    shutil.rmtree(folder / peer.name, ignore_errors=True)  # of the round before
     words = [*program, "train", peer.name, folder, repr(time.time()), result]
     call(words, "training", cwd=folder, env=around)
     return judged(peer.name, json.loads(result.read_text("utf-8")))

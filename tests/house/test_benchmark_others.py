@@ -116,6 +116,26 @@ def test_speed_is_of_the_peers_own_tokens_after_its_second_step(others):
     assert row["tokens"] == 2080
 
 
+def test_each_round_begins_with_nothing_of_the_round_before_but_what_was_prepared(
+    others, tmp_path, monkeypatch
+):
+    output, calls = tmp_path / "litgpt", []
+
+    def call(words, what, **options):
+        calls.append(what)
+        if what == "training":
+            assert options["env"]["PYTHONPATH"] == str(tmp_path / "litgpt-0.5.13" / "stubs")
+            output.mkdir()  # fails where one is left
+            found = {"ends": [[1, 1], [2, 2], [3, 3]], "tokens": [1, 2, 3], "loss": 9.0}
+            words[-1].write_text(json.dumps(found))
+
+    monkeypatch.setattr(others, "call", call)
+    monkeypatch.setattr(others.benchmark, "environment", lambda threads, folder: {"OMP": "1"})
+    for _ in range(2):
+        assert others.run(others.PEERS["litgpt"], tmp_path, tmp_path, 1)["tokens"] == 6
+    assert calls == ["preparing", "training", "training"]
+
+
 @pytest.mark.parametrize(("tokens", "loss"), [([1, 2, 3], 9.0), ([1, 2, 3, 4], float("nan"))])
 def test_a_step_left_out_or_a_loss_that_is_no_number_is_no_run(others, tokens, loss):
     ends = [[9, 5], [12, 6], [15, 7], [20, 8]]
