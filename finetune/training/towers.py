@@ -25,6 +25,8 @@ TOLERANCE = 1e-4
 """How far the states of a row may be from those of the row alone, relative to their size, in fp32;
 half precision has its own rounding."""
 TRAINED = "what sees it is trained"
+RANDOM = "it changes at random while training"
+WHOLE = "the model's own code looks at what its frozen part is given"
 
 
 @dataclass
@@ -103,7 +105,7 @@ def find(task: Task, model: nn.Module, batch: Batch, precision: Precision) -> To
     media = [key for key, value in batch.items() if value.is_floating_point() and value.dim() > 2]
     if len(media) != 1:
         return "it sees no pictures or sound"
-    key, was_training = media[0], model.training
+    key, was_training, against = media[0], model.training, TRAINED
     model.eval()
     try:
         with precision():
@@ -112,11 +114,12 @@ def find(task: Task, model: nn.Module, batch: Batch, precision: Precision) -> To
                 if not holds_layers(tower.module):
                     continue
                 states = only_part(task, model, batch, tower, output, wanted)
+                against = WHOLE
                 if states is not None:
                     return reason_against(task, model, batch, tower, states) or tower
     finally:
         model.train(was_training)
-    return TRAINED
+    return against
 
 
 def called_with(
@@ -231,7 +234,21 @@ def reason_against(
     task: Task, model: nn.Module, batch: Batch, tower: Tower, wanted: Tensor
 ) -> str | None:
     """Return why a tower's states cannot stand for it while training, or None."""
-    value = batch[tower.key]
+    if any(getattr(part, "layerdrop", 0) for part in tower.module.modules()):
+        return RANDOM
+    first = {key: value[:1].clone() for key, value in batch.items()}
+    model.train()
+    alone = while_training(task, model, first, tower)
+    apart = off(alone, wanted[:1])
+    if apart <= limit(wanted):
+        return None
+    if alike(while_training(task, model, first, tower), alone):
+        return f"its rows depend on each other ({apart:.1e})"
+    return RANDOM
+
+
+def while_training(task: Task, model: nn.Module, batch: Batch, tower: Tower) -> Tensor:
+    """Return what a tower makes of a batch when the whole model is run to train it."""
     seen: list[Tensor] = []
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
@@ -239,17 +256,12 @@ def reason_against(
         seen.append((output if tower.part is None else output[tower.part]).detach())
 
     hook = tower.module.register_forward_hook(note)
-    model.train()
     try:
         with torch.no_grad():
-            outcome(task, model, {**batch, tower.key: value.clone()})
+            outcome(task, model, {**batch, tower.key: batch[tower.key].clone()})
     finally:
         hook.remove()
-    if not alike(seen[0], wanted):
-        return "it changes at random while training"
-    alone = torch.cat([tower.states(value[row : row + 1]) for row in range(len(value))])
-    apart = off(alone, wanted)
-    return None if apart <= limit(wanted) else f"its rows depend on each other ({apart:.1e})"
+    return seen[0]
 
 
 def outcome(task: Task, model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
