@@ -130,7 +130,7 @@ def test_each_round_begins_with_nothing_of_the_round_before_but_what_was_prepare
             words[-1].write_text(json.dumps(found))
 
     monkeypatch.setattr(others, "call", call)
-    monkeypatch.setattr(others.benchmark, "environment", lambda threads, folder: {"OMP": "1"})
+    monkeypatch.setattr(others.benchmark, "environment", lambda *_: {"OMP": "1"})
     for _ in range(2):
         assert others.run(others.PEERS["litgpt"], tmp_path, tmp_path, 1)["tokens"] == 6
     assert calls == ["preparing", "training", "training"]
