@@ -30,7 +30,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmark_families import FAMILIES, SEED, Family, prepare
+from benchmark_families import FAMILIES, GPU_FAMILIES, SEED, Family, family_of, prepare
 from benchmark_page import page
 
 HERE = Path(__file__).resolve().parent
@@ -49,7 +49,7 @@ QUICK_STEPS = 4
 """Two are left after the two that aren't counted."""
 
 
-def environment(threads: int) -> dict[str, str]:
+def environment(threads: int, folder: Path) -> dict[str, str]:
     """Return what every contestant runs in, ours alike."""
     cleaned = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "KMP_"))}
     return {
@@ -59,6 +59,7 @@ def environment(threads: int) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONPATH": str(HERE.parent),
+        "FINETUNE_CACHE": str(folder / "cache"),
     }
 
 
@@ -69,7 +70,12 @@ def run(family: Family, contestant: str, folder: Path, threads: int) -> dict[str
     program = [sys.executable, str(HERE / "benchmark_contestants.py"), family.name, contestant]
     command = [*program, str(folder), str(family.steps), repr(time.time()), str(result)]
     done = subprocess.run(
-        command, env=environment(threads), cwd=folder, capture_output=True, text=True, check=False
+        command,
+        env=environment(threads, folder),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode or not result.is_file():
         sys.exit(f"{family.name}, {contestant}:\n{done.stderr[-3000:]}")
@@ -108,7 +114,9 @@ def summary(family: Family, measurements: list[dict[str, Any]]) -> list[dict[str
             "steps": own[0]["steps"],
             "trainable_parameters": own[0]["trainable_parameters"],
             "padding_free": own[0]["padding_free"],
+            "frozen_part": own[0]["frozen_part"],
             **{key: statistics.median(m[key] for m in own) for key in MEASURED},
+            "later_epochs": middle([m["later_epochs"] for m in own]),
             "spread": [min(speeds), max(speeds)],
         })  # fmt: skip
     best = max(
@@ -119,11 +127,17 @@ def summary(family: Family, measurements: list[dict[str, Any]]) -> list[dict[str
         row["ratio"] = row["tokens_per_cpu_second"] / best["tokens_per_cpu_second"]
         row["ratio_by_clock"] = row["tokens_per_second"] / best["tokens_per_second"]
         row["best_peer"] = best["contestant"]
-        row["void"] = reason_against(row, best)
+        row["void"] = reason_against(row, best, family)
     return rows
 
 
-def reason_against(row: dict[str, Any], best: dict[str, Any]) -> str | None:
+def middle(values: Sequence[float | None]) -> float | None:
+    """Return the median, or None where there is nothing."""
+    found = [value for value in values if value is not None]
+    return statistics.median(found) if found else None
+
+
+def reason_against(row: dict[str, Any], best: dict[str, Any], family: Family) -> str | None:
     """Return why a row is no comparison with the best peer's, if it is none."""
     if not abs(row["loss"] - best["loss"]) <= AGREE * abs(best["loss"]):
         return f"mean loss {row['loss']:.4f} against {best['loss']:.4f}"
@@ -131,8 +145,12 @@ def reason_against(row: dict[str, Any], best: dict[str, Any]) -> str | None:
         return f"trains {row['trainable_parameters']:,} of {best['trainable_parameters']:,} weights"
     if row["steps"] != best["steps"]:
         return f"{row['steps']} steps of {best['steps']}"
-    if row["contestant"] == "ours" and not row["padding_free"]:
+    if row["contestant"] != "ours":
+        return None
+    if family.unit == "tokens" and not row["padding_free"]:
         return "its layers saw padding"
+    if (family.freeze or family.targets) and not row["frozen_part"]:
+        return "it computed what is frozen in each epoch"
     return None
 
 
@@ -151,7 +169,7 @@ def machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "processor": model,
-        "gpu": None,
+        "gpu": graphics(),
         "load": round(os.getloadavg()[2], 1),
     }
 
@@ -168,17 +186,49 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
+def refuse_without_gpu(families: Sequence[Family]) -> None:
+    """End in a sentence where a GPU is asked for and none is there."""
+    if any(family.device == "cuda" for family in families):
+        import torch
+
+        if not torch.cuda.is_available():
+            sys.exit("No GPU is at hand, so nothing was measured. BENCHMARK_REHEARSAL=1 runs the "
+                     "same with small shapes on the CPU.")  # fmt: skip
+
+
+def graphics() -> dict[str, Any] | None:
+    """Return the GPU and the matrix products that it reaches in bf16, or None without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    size, times = 8192, 20
+    one = torch.randn(size, size, device="cuda", dtype=torch.bfloat16)
+    for _ in range(3):
+        one @ one
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(times):
+        one @ one
+    torch.cuda.synchronize()
+    rate = times * 2 * size**3 / (time.perf_counter() - began)
+    return {"name": torch.cuda.get_device_name(), "matmul_tflops": round(rate / 1e12, 1)}
+
+
 def main() -> None:
     """Measure, and write the JSON and the page after each round."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    known = [*FAMILIES, *GPU_FAMILIES]
+    parser.add_argument("--families", nargs="+", choices=known, metavar="FAMILY")
+    parser.add_argument("--gpu", action="store_true", help="real shapes, on a GPU")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="one round of few steps")
     parser.add_argument("--json", type=Path, help="where measurements are written")
     parser.add_argument("--page", type=Path, help="where the page is written")
     given = parser.parse_args()
-    families = [FAMILIES[name] for name in given.families]
+    families = [family_of(n) for n in given.families or (GPU_FAMILIES if given.gpu else FAMILIES)]
+    refuse_without_gpu(families)
     if given.quick:
         families = [replace(family, steps=QUICK_STEPS) for family in families]
     began, measurements = time.perf_counter(), []

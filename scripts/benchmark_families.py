@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-WORDS = 8_000
+import benchmark_dpo
+import benchmark_media
+from benchmark_models import WORDS, make_base
+
 SEED = 42
 SHARED = {"learning_rate": 1e-4, "weight_decay": 0.0, "max_grad_norm": 1.0}
 """What every contestant's optimiser is told, under transformers' names."""
+DECODER = r".*decoder\.layers.*(_proj|fc1|fc2)"
 LORA = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.0}
 
 
@@ -33,7 +38,21 @@ class Family:
     batch: int
     """Rows of an optimiser step, in one forward pass."""
     steps: int
+    """Of an epoch."""
     peers: tuple[str, ...]
+    epochs: int = 1
+    freeze: tuple[str, ...] = ()
+    plain: str = "ours-padded"
+    """Ours with what the family is about switched off, or on."""
+    layers: tuple[int, int] = (4, 4)
+    """Of the two parts of a model of pictures or sound."""
+    vocabulary: int = WORDS
+    """Tokens that the model knows; rows are of the first `WORDS`."""
+    targets: str = ""
+    """Which modules get an adapter, as a regular expression; all linear ones if empty."""
+    device: str = "cpu"
+    shape: str = "small"
+    """Of `SHAPES`."""
 
     @property
     def rows(self) -> int:
@@ -42,8 +61,18 @@ class Family:
 
     @property
     def contestants(self) -> tuple[str, ...]:
-        """Peers, then ours, then ours with padding left in."""
-        return (*self.peers, "ours", "ours-padded")
+        """Peers, then ours, then ours with something switched off or on."""
+        return (*self.peers, "ours", *([self.plain] if self.plain else []))
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return {"clip": "pairs", "whisper": "recordings"}.get(self.architecture, "tokens")
+
+    @property
+    def is_counted_whole(self) -> bool:
+        """Whether what comes before the first step counts: later epochs are spared it."""
+        return self.epochs > 1
 
 
 FAMILIES = {
@@ -58,8 +87,61 @@ FAMILIES = {
                ("trl", "trl-best")),
         Family("gpt-full", "GPT chat, full", "gpt", "full", "gpt/chat", 4, 8,
                ("trl", "trl-best")),
+        Family("gpt-qlora", "GPT chat, QLoRA (NF4)", "gpt", "qlora", "gpt/chat", 4, 8,
+               ("trl", "trl-best")),
+        Family("gpt-words", "GPT chat, LoRA, 152,000 words", "gpt", "lora", "gpt/chat", 4, 5,
+               ("trl", "trl-best"), vocabulary=152_000),
+        *(Family(*one) for one in benchmark_dpo.FAMILIES),
+        Family("clip-frozen", "CLIP, pictures' tower frozen, 10 epochs", "clip", "full",
+               "clip/image_text", 16, 3, ("hf", "hf-best"), 10, ("vision_model",), "ours-anew"),
+        Family("clip-full", "CLIP, everything trained", "clip", "full",
+               "clip/image_text", 16, 6, ("hf", "hf-best")),
+        Family("whisper-frozen", "Whisper, encoder frozen, 10 epochs", "whisper", "full",
+               "whisper/transcription", 4, 3, ("hf",), 10, ("encoder",), ""),
+        Family("whisper-deep", "Whisper of 8 and 1 layers (turbo has 32 and 4), LoRA on the "
+               "decoder, 10 epochs", "whisper", "lora", "whisper/transcription", 4, 3, ("hf",), 10,
+               plain="", layers=(8, 1), targets=DECODER),
+        Family("whisper-full", "Whisper, everything trained", "whisper", "full",
+               "whisper/transcription", 4, 6, ("hf",), plain="ours-short"),
     )
 }  # fmt: skip
+MEDIA = ("clip", "whisper")
+GPU_FAMILIES = {
+    family.name: family
+    for family in (
+        *(
+            Family(f"{shape}-{strategy}", f"Llama-shaped {title}, {how}", "gpt", strategy,
+                   "gpt/chat", 16, 12, ("trl", "trl-best", "trl-liger"), vocabulary=128_256,
+                   device="cuda", shape=shape)
+            for shape, title in (("llama-1b", "1B"), ("llama-8b", "8B"))
+            for strategy, how in (("lora", "bf16 LoRA"), ("qlora", "QLoRA (NF4)"))
+        ),
+        Family("whisper-large", "Whisper-large-shaped, encoder frozen, 4 epochs", "whisper", "full",
+               "whisper/transcription", 16, 4, ("hf",), 4, ("encoder",), "ours-anew", (32, 32),
+               device="cuda", shape="whisper-large"),
+    )
+}  # fmt: skip
+"""Real shapes, random weights; `BENCHMARK_REHEARSAL=1` shrinks them to run on a CPU."""
+SWITCHES: dict[str, list[str]] = {
+    "ours": [],
+    "ours-padded": ["train.padding_free=false"],
+    "ours-anew": ["train.frozen_cache=false"],
+    "ours-short": ["model.audio_context=auto"],
+}
+"""What is typed beside the settings of a family, for each of ours."""
+
+
+def family_of(name: str) -> Family:
+    """Return a family by its name, shrunk where this is a rehearsal of the GPU's."""
+    if name in FAMILIES:
+        return FAMILIES[name]
+    family = GPU_FAMILIES[name]
+    if os.environ.get("BENCHMARK_REHEARSAL") != "1":
+        return family
+    kept = tuple(peer for peer in family.peers if peer != "trl-liger")
+    return replace(
+        family, device="cpu", shape="small", vocabulary=WORDS, batch=4, peers=kept, layers=(1, 1)
+    )
 
 
 def lengths(
@@ -87,6 +169,8 @@ def rows(architecture: str, count: int) -> list[dict[str, Any]]:
             {"source": text(source - 1), "target": text(target - 1)}
             for source, target in zip(sources, targets, strict=True)
         ]
+    if architecture == "dpo":
+        return benchmark_dpo.rows(text, lengths, count, chance)
     made = []
     for length in lengths(count, 180, 0.9, 24, 1000, chance):
         asked = max(4, int((length - 2) * 0.45))
@@ -95,59 +179,7 @@ def rows(architecture: str, count: int) -> list[dict[str, Any]]:
     return made
 
 
-def make_base(architecture: str, folder: Path) -> None:
-    """Write a model of random weights with a tokenizer of one token per word."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import (
-        BertConfig,
-        BertModel,
-        LlamaConfig,
-        LlamaForCausalLM,
-        PreTrainedTokenizerFast,
-        T5Config,
-        T5ForConditionalGeneration,
-    )
-
-    special = ["<pad>", "</s>", "<s>", "<unk>", "<cls>", "<sep>"]
-    words = [*special, *(f"w{number}" for number in range(WORDS - len(special)))]
-    inner = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    around = {"bert": "<cls> $A <sep>", "t5": "$A </s>"}.get(architecture)
-    if around:
-        inner.post_processor = processors.TemplateProcessing(
-            single=around, special_tokens=[(token, words.index(token)) for token in special]
-        )
-    names = {"pad_token": "<pad>", "unk_token": "<unk>"}
-    names |= (
-        {"cls_token": "<cls>", "sep_token": "<sep>"}
-        if architecture == "bert"
-        else {"bos_token": "<s>", "eos_token": "</s>"}
-    )
-    PreTrainedTokenizerFast(tokenizer_object=inner, **names).save_pretrained(str(folder))
-    torch.manual_seed(SEED)
-    model: Any
-    if architecture == "bert":  # without a head, as what is published
-        model = BertModel(BertConfig(
-            vocab_size=WORDS, hidden_size=256, num_hidden_layers=4, num_attention_heads=4,
-            intermediate_size=1024, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-            pad_token_id=0,
-        ))  # fmt: skip
-    elif architecture == "t5":
-        model = T5ForConditionalGeneration(T5Config(
-            vocab_size=WORDS, d_model=256, d_kv=64, d_ff=1024, num_layers=4, num_heads=4,
-            dropout_rate=0.0, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
-        ))  # fmt: skip
-    else:
-        model = LlamaForCausalLM(LlamaConfig(
-            vocab_size=WORDS, hidden_size=256, num_hidden_layers=4, num_attention_heads=4,
-            num_key_value_heads=4, intermediate_size=704, max_position_embeddings=2048,
-            pad_token_id=0, eos_token_id=1, bos_token_id=2,
-        ))  # fmt: skip
-    model.save_pretrained(str(folder))
-
-
-def settings(family: Family, folder: Path, *, padding_free: bool) -> list[str]:
+def settings(family: Family, folder: Path, contestant: str = "ours") -> list[str]:
     """Return what would be typed after `python -m finetune` to train a family."""
     chosen = [
         f"recipe={family.recipe}",
@@ -164,19 +196,23 @@ def settings(family: Family, folder: Path, *, padding_free: bool) -> list[str]:
         "name=run",
         f"seed={SEED}",
         "tracking.report_to=[]",
-        "train.device=cpu",
-        "train.precision=fp32",
-        "train.num_train_epochs=1",
+        f"train.device={family.device}",
+        f"train.precision={'fp32' if family.device == 'cpu' else 'bf16'}",
+        f"train.num_train_epochs={family.epochs}",
         f"train.global_batch_size={family.batch}",
         "train.warmup_ratio=0",
         "train.eval_strategy=no",
         "train.save_strategy=no",
         "train.resume=never",
-        f"train.padding_free={str(padding_free).lower()}",
+        *SWITCHES[contestant],
         *(f"train.{key}={value}" for key, value in SHARED.items()),
     ]
-    if family.strategy == "lora":
+    if family.strategy != "full":
         chosen += [f"strategy.{key}={value}" for key, value in LORA.items()]
+    if family.targets:
+        chosen.append(f'strategy.target_modules="{family.targets}"')
+    if family.freeze:
+        chosen.append(f"strategy.freeze=[{','.join(family.freeze)}]")
     return chosen
 
 
@@ -190,10 +226,17 @@ def prepare(family: Family, folder: Path) -> None:
     from finetune.training import sampling
 
     folder.mkdir(parents=True)
-    make_base(family.architecture, folder / "base")
-    lines = [json.dumps(row) for row in rows(family.architecture, family.rows)]
+    is_media = family.architecture in MEDIA
+    if is_media:
+        width = 1280 if family.shape == "whisper-large" else 384
+        benchmark_media.make_base(family.architecture, folder / "base", SEED, family.layers, width)
+        made = benchmark_media.rows(family.architecture, family.rows, folder)
+    else:
+        make_base(family, folder / "base", SEED)
+        made = rows(family.architecture, family.rows)
+    lines = [json.dumps(row) for row in made]
     (folder / "rows.jsonl").write_text("\n".join(lines), "utf-8")
-    config = cli.compose(settings(family, folder, padding_free=True))
+    config = cli.compose(settings(family, folder))
     run = RunFolder(Path(config.run.dir) / config.name)
     run.claim("{}\n", overwrite=True)
     job.begin(run, config, [])
@@ -206,8 +249,30 @@ def prepare(family: Family, folder: Path) -> None:
     if len(found) != family.rows:
         raise SystemExit(f"{family.name}: {family.rows} rows were made and {len(found)} are left")
     order = sampling.order(len(found), None, seed=SEED).epoch(0).rows
-    kept = [
-        {key: item[key] for key in ("input_ids", "labels")} | {"length": found.lengths[row]}
-        for row, item in zip(order, found.fetch(order), strict=True)
-    ]
+    kept = (
+        media(config.task, found, order, made)
+        if is_media
+        else [
+            benchmark_dpo.encoded(item)
+            if family.architecture == "dpo"
+            else {key: item[key] for key in ("input_ids", "labels")}
+            | {"length": found.lengths[row]}
+            for row, item in zip(order, found.fetch(order), strict=True)
+        ]
+    )
     (folder / "encoded.json").write_text(json.dumps(kept), "utf-8")
+
+
+def media(task: Any, found: Any, order: list[int], made: list[dict[str, Any]]) -> list[Any]:
+    """Return what peers are given of rows with pictures or sound: the file, and our tokens."""
+    files = {row["text"]: row.get("image") or row.get("audio") for row in made}
+    if len(files) != len(made):
+        raise SystemExit("two rows have one text, so that nobody could tell them apart")
+    texts = [{"text": found.raw[row]["text"]} for row in order]
+    kept = []
+    for row, item in zip(texts, task.encode(texts), strict=True):
+        keys = {key: item[key] for key in ("input_ids", "labels") if key in item}
+        if "labels" in keys:
+            keys["decoder_input_ids"] = [task.decoder_start, *keys["labels"][:-1]]
+        kept.append({**keys, "media": files[row["text"]], "length": 1})
+    return kept

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark_families import FAMILIES
+import benchmark_dpo
+from benchmark_families import family_of
+from benchmark_models import SHAPES
 
 INTRODUCTION = (
     "The same rows trained by this project and by what people would use instead, on one machine, "
@@ -14,15 +16,20 @@ INTRODUCTION = (
 MARK = "<!-- Below this line is written by hand; benchmark.py keeps it. -->"
 NAMES = {
     "hf": "transformers `Trainer`",
+    "hf-best": "transformers `Trainer`, best settings",
     "trl": "TRL `SFTTrainer`, defaults",
     "trl-best": "TRL `SFTTrainer`, best settings",
+    "trl-liger": "TRL `SFTTrainer` with Liger's kernels",
+    **benchmark_dpo.NAMES,
     "ours": "**finetune**",
     "ours-padded": "finetune, `train.padding_free=false`",
+    "ours-anew": "finetune, `train.frozen_cache=false`",
+    "ours-short": "finetune, `model.audio_context=auto` (another function)",
 }
 TARGET = 2.0
 """How many times as fast as the best peer we mean to be."""
 HEAD = (
-    "contestant", "tokens per CPU s", "(lowest to highest)", "tokens per s", "first step, s",
+    "contestant", "{unit} per CPU s", "(lowest to highest)", "{unit} per s", "first step, s",
     "of it CPU", "peak RSS, MB", "mean loss", "against best peer", "by the clock",
 )  # fmt: skip
 
@@ -40,10 +47,13 @@ def page(report: Mapping[str, Any], before: str = "") -> str:
         verdict(report["rows"]),
     ]
     for name, rows in by_family.items():
-        family = FAMILIES[name]
+        family = family_of(name)
         parts.append(
             f"## {family.title}\n\n{rows[0]['steps']} steps of {family.batch} rows, "
-            f"{rows[0]['trainable_parameters']:,} weights trained.\n\n{table(rows)}"
+            f"{rows[0]['trainable_parameters']:,} weights trained"
+            f"{counted(family)}.\n\n{table(rows, family.unit)}"
+            f"{afterwards(rows)}"
+            f"{utilisations(rows, report['machine']['gpu'])}"
         )
     parts += [METHOD, MARK]
     own = before.partition(MARK)[2].strip()
@@ -55,7 +65,8 @@ def where(report: Mapping[str, Any]) -> str:
     machine, settings = report["machine"], report["settings"]
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return (
-        f"{report['date']}, {machine['cores']} cores ({machine['processor']}), no GPU, "
+        f"{report['date']}, {machine['cores']} cores ({machine['processor']}), "
+        f"{graphics(machine['gpu'])}, "
         f"{settings['threads']} thread{'s' * (settings['threads'] > 1)}, medians of "
         f"{settings['rounds']} round{'s' * (settings['rounds'] > 1)}, {report['minutes']} minutes. "
         f"Other work shared the cores (load {machine['load']}), so that CPU time is what to look "
@@ -63,9 +74,46 @@ def where(report: Mapping[str, Any]) -> str:
     )
 
 
+def graphics(gpu: Mapping[str, Any] | None) -> str:
+    """Return on what GPU it was measured, and what that reaches."""
+    if gpu is None:
+        return "no GPU"
+    return f"{gpu['name']} ({gpu['matmul_tflops']} TFLOP/s reached in bf16 matrix products)"
+
+
+def utilisation(row: Mapping[str, Any], gpu: Mapping[str, Any]) -> float:
+    """Return the share of the reached matrix products: four operations a trunk weight and token.
+
+    That of LoRA without recomputation (forward, and the gradient of the states); attention, the
+    head and the adapters are left out, so that the true share is a little higher.
+    """
+    s = SHAPES[family_of(row["family"]).shape]
+    heads, width = s["num_attention_heads"], s["hidden_size"]
+    attention = 2 * width * width * (1 + s["num_key_value_heads"] / heads)
+    trunk = s["num_hidden_layers"] * (attention + 3 * width * s["intermediate_size"])
+    return float(4 * trunk * row["tokens_per_second"] / (gpu["matmul_tflops"] * 1e12))
+
+
+def afterwards(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence on the epochs after the first; none where there are none."""
+    rates = {row["contestant"]: row["later_epochs"] for row in rows}
+    if rates["ours"] is None:
+        return ""
+    best = max(rate for name, rate in rates.items() if not name.startswith("ours"))
+    return f"\n\nIn the epochs after the first: ×{rates['ours'] / best:.2f} the best peer."
+
+
+def utilisations(rows: Sequence[Mapping[str, Any]], gpu: Mapping[str, Any] | None) -> str:
+    """Return a sentence on the share of the GPU that each contestant uses; none without a GPU."""
+    if gpu is None or family_of(rows[0]["family"]).shape not in SHAPES:
+        return ""
+    shares = ", ".join(f"{NAMES[r['contestant']]} {utilisation(r, gpu):.0%}" for r in rows)
+    return f"\n\nShare of the matrix products that the GPU reaches: {shares}."
+
+
 def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return in one sentence each where the target is reached and where it is not."""
-    found = [(FAMILIES[row["family"]].title, row) for row in rows if row["contestant"] == "ours"]
+    found = [(family_of(row["family"]).title, row) for row in rows if row["contestant"] == "ours"]
     valid = [(title, row["ratio"]) for title, row in found if not row["void"]]
     groups = (
         (f"At least ×{TARGET:g} the best peer", [p for p in valid if p[1] >= TARGET]),
@@ -82,9 +130,19 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
+def counted(family: Any) -> str:
+    """Return what is counted beside the steps, where it is more."""
+    return ", counted with what comes before the first" if family.is_counted_whole else ""
+
+
+def rate(value: float) -> str:
+    """Return a rate with as many digits as it has to tell."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def table(rows: Sequence[Mapping[str, Any]], unit: str) -> str:
     """Return a family's table."""
-    lines = [f"| {' | '.join(HEAD)} |", f"|---|{'--:|' * (len(HEAD) - 1)}"]
+    lines = [f"| {' | '.join(HEAD)} |".replace("{unit}", unit), f"|---|{'--:|' * (len(HEAD) - 1)}"]
     for row in rows:
         low, high = row["spread"]
         ratios = (
@@ -94,9 +152,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         )
         cells = (
             NAMES[row["contestant"]],
-            f"{row['tokens_per_cpu_second']:,.0f}",
-            f"{low:,.0f} to {high:,.0f}",
-            f"{row['tokens_per_second']:,.0f}",
+            rate(row["tokens_per_cpu_second"]),
+            f"{rate(low)} to {rate(high)}",
+            rate(row["tokens_per_second"]),
             f"{row['first_step_seconds']:.1f}",
             f"{row['first_step_cpu_seconds']:.1f}",
             f"{row['peak_rss_mb']:,.0f}",
@@ -110,21 +168,31 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 METHOD = """## How it is measured
 
 - **Models** have random weights of a fixed seed: BERT of 4 layers and width 256, T5 of 4 and 4, a
-  Llama of 4; 8,000 words, fp32, no dropout. What a large model gains is another question; matrix
+  Llama of 4 (and once of 152,000 words); 8,000 words, fp32, no dropout. CLIP has 4 and 4 layers of
+  the widths 384 and 256, in the proportion of CLIP-B, 224 x 224 pixels in squares of 16; Whisper 4
+  and 4 layers of width 384 and 51,865 words. What a large model gains is another question; matrix
   products take a larger share there.
 - **Rows** are random words of lognormal lengths: sentences (median 24 tokens, at most 128) for
   BERT, sources of 64 (at most 256) and targets of 16 for T5, chats of 180 (at most 1,000), of
-  which the answer, about 55 %, carries loss.
+  which the answer, about 55 %, carries loss; for preferences questions of 96 (at most 512) and two
+  answers of 48; captions of 3 to 7 words on photographs of 480 x 320; noise of 2 to 12 seconds.
 - **The same for all**: the checkpoint, token ids made by our task, the rows of every batch and
   their order, one forward pass for each optimiser step, fused AdamW, learning rate 1e-4 falling
   to 0, clipping at 1; LoRA of rank 8 on all linear layers; threads and `OMP_WAIT_POLICY=PASSIVE`.
   Nobody evaluates. Ours runs its own train stage, with its checks and a line of log for each
-  step, which is its default.
+  step, which is its default. Of several epochs the first has the same batches for all; ours draws
+  a new order for each, peers repeat theirs.
 - **Peers**: `Trainer` with `DataCollatorWithPadding` or `DataCollatorForSeq2Seq`, and PEFT for
   LoRA; `SFTTrainer` with what it does by itself, which is recomputing activations, and at its
-  best: `gradient_checkpointing=False, padding_free=True, max_length=None`.
-- **Tokens per second** are tokens that are no padding, from the end of the second step to the end
-  of the last, by the clock of one callback that all have; **first step** is from the start of the
-  process to the end of the first step, with tokens made before; **against best peer** compares
-  tokens per CPU second with the fastest peer's. A row is void when its mean loss is more than 1 %
-  off, or when it trains other weights."""
+  best: `gradient_checkpointing=False, padding_free=True, max_length=None`; `DPOTrainer` by itself
+  and with `gradient_checkpointing=False, precompute_ref_log_probs=True`. For CLIP, `Trainer` as in
+  transformers' `run_clip.py` (captions padded to 77, pictures prepared for each batch), and at its
+  best (captions padded to the longest, pictures prepared before the clock starts); for Whisper as
+  in `run_speech_recognition_seq2seq.py`, spectrograms computed before the clock starts.
+- **Tokens per second** are tokens that are no padding (of pictures and sound: rows), from the end
+  of the second step to the end of the last, by the clock of one callback that all have. Where
+  there are several epochs, the clock starts when model and rows are there, so that whatever is
+  computed once for later epochs counts; **first step** is from the start of the process to the end
+  of the first step, with tokens made before; **against best peer** compares units per CPU second
+  with the fastest peer's. A row is void when its mean loss is more than 1 % off, or when it trains
+  other weights."""

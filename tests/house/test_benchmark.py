@@ -10,8 +10,16 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-MODULES = ("benchmark_families", "benchmark_page", "benchmark_contestants", "benchmark")
+MODULES = (
+    "benchmark_dpo",
+    "benchmark_media",
+    "benchmark_families",
+    "benchmark_page",
+    "benchmark_contestants",
+    "benchmark",
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +49,8 @@ def measured(contestant, speed, **others):
         "loss": 9.0,
         "trainable_parameters": 1000,
         "padding_free": contestant in ("ours", "trl-best"),
+        "frozen_part": False,
+        "later_epochs": None,
         **others,
     }
 
@@ -159,10 +169,11 @@ def test_what_is_written_by_hand_survives_a_new_measurement(scripts, report):
     assert "2026-11-21" not in again
 
 
-def test_contestants_share_threads_and_no_setting_of_the_shell(scripts, monkeypatch):
+def test_contestants_share_threads_and_no_setting_of_the_shell(scripts, monkeypatch, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
-    found = scripts["benchmark"].environment(1)
+    found = scripts["benchmark"].environment(1, tmp_path)
+    assert found["FINETUNE_CACHE"] == str(tmp_path / "cache")
     assert found["OMP_NUM_THREADS"] == "1"
     assert found["OMP_WAIT_POLICY"] == "PASSIVE"
     assert "MKL_NUM_THREADS" not in found
@@ -183,6 +194,62 @@ def test_the_page_is_what_the_command_writes_for_every_family(root, scripts):
         assert f"{family.title} {ratio}" in text.partition("\n## ")[0]
 
 
+def test_what_is_computed_once_for_later_epochs_counts(scripts):
+    contestants = scripts["benchmark_contestants"]
+    ends = [(10.0, 5.0), (12.0, 6.0), (15.0, 7.0), (20.0, 8.0)]
+    found = contestants.steady(ends, [10, 10, 10, 10], (5.0, 4.0))
+    assert found == {"tokens_per_second": 40 / 15, "tokens_per_cpu_second": 10.0}
+
+
+def test_the_epochs_after_the_first_are_told_apart(scripts):
+    ends = [(10.0, 5.0), (12.0, 6.0), (15.0, 7.0), (20.0, 8.0)]
+    assert scripts["benchmark_contestants"].later(ends, [10, 10, 30, 30], 2) == 60 / 2
+    rows = [{"contestant": name, "later_epochs": rate} for name, rate in
+            (("hf", 10.0), ("hf-best", 20.0), ("ours", 80.0), ("ours-anew", 30.0))]  # fmt: skip
+    assert "×4.00 the best peer" in scripts["benchmark_page"].afterwards(rows)
+
+
+def test_a_family_with_a_frozen_part_is_void_where_that_is_computed_anew(scripts):
+    family = scripts["benchmark_families"].FAMILIES["clip-frozen"]
+    row = {
+        "loss": 1.0, "trainable_parameters": 1, "steps": 4, "contestant": "ours",
+        "padding_free": False, "frozen_part": True,
+    }  # fmt: skip
+    against = scripts["benchmark"].reason_against
+    assert against(row, row, family) is None
+    assert "in each epoch" in against({**row, "frozen_part": False}, row, family)
+
+
+def test_without_a_gpu_its_families_end_in_a_sentence(root):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    done = subprocess.run(
+        [sys.executable, "scripts/benchmark.py", "--gpu"],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "No GPU is at hand" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_share_of_a_gpu_is_four_operations_for_each_weight_of_the_trunk(scripts):
+    page = scripts["benchmark_page"]
+    gpu = {"name": "one", "matmul_tflops": 790.0}
+    row = {"family": "llama-8b-lora", "tokens_per_second": 25_000.0, "contestant": "ours"}
+    assert page.utilisation(row, gpu) == pytest.approx(4 * 6.98e9 * 25_000 / 790e12, rel=0.01)
+    assert "**finetune** 88%" in page.utilisations([row], gpu)
+    assert page.utilisations([row], None) == ""
+
+
+def test_a_rehearsal_of_the_gpu_is_small_and_on_the_cpu(scripts, monkeypatch):
+    families = scripts["benchmark_families"]
+    assert families.family_of("llama-8b-lora").device == "cuda"
+    monkeypatch.setenv("BENCHMARK_REHEARSAL", "1")
+    small = families.family_of("llama-8b-lora")
+    assert (small.device, small.shape) == ("cpu", "small")
+    assert "trl-liger" not in small.peers
+
+
 @pytest.mark.slow
 def test_a_quick_run_trains_every_contestant_to_the_same_loss(root, scripts, tmp_path):
     done = subprocess.run(
@@ -197,8 +264,10 @@ def test_a_quick_run_trains_every_contestant_to_the_same_loss(root, scripts, tmp
     assert [(row["family"], row["contestant"]) for row in report["rows"]] == expected
     assert len(report["measurements"]) == len(expected)
     for row in report["rows"]:
-        assert row["void"] is None, row
-        assert row["steps"] == scripts["benchmark"].QUICK_STEPS
+        if row["contestant"] != "ours-short":  # another function, by name
+            assert row["void"] is None, row
+        epochs = families[row["family"]].epochs
+        assert row["steps"] == scripts["benchmark"].QUICK_STEPS * epochs
         assert all(row[key] > 0 for key in scripts["benchmark"].MEASURED)
         assert row["ratio"] > 0
         assert row["ratio_by_clock"] > 0
