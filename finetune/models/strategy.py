@@ -177,7 +177,8 @@ def check_names(model: nn.Module, wanted: Sequence[str], key: str) -> None:
     names = [name for name, _ in model.named_modules() if name]
     missing = [w for w in wanted if not any(named(name, w) for name in names)]
     if missing:
-        leaves = leaf_names(model)
+        linear = key == "strategy.target_modules"
+        told = leaf_names(model) if linear else [n for n, _ in model.named_children()]
         parts = sorted({part for name in names for part in name.split(".") if not part.isdigit()})
         raise ConfigError(
             [
@@ -185,7 +186,8 @@ def check_names(model: nn.Module, wanted: Sequence[str], key: str) -> None:
                 f"{did_you_mean(name, parts) or '.'}"
                 for name in missing
             ],
-            fix=f"Linear layers of this model: {', '.join(leaves)}.",
+            fix=f"{'Linear layers' if linear else 'Modules'} of this model: {', '.join(told)}"
+            f"{'.' if linear else ', and what they are made of.'}",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from finetune.config.schema import RunConfig
 from finetune.data import cache
+from finetune.errors import StorageError
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import augmentation, splits
@@ -55,15 +57,10 @@ def keep(
             return None, part
         parts = {"train": trainer.train_rows, "validation": trainer.validation_rows}
         rows = {split: of for split, of in parts.items() if of is not None and len(of)}
-        needed = {split: part.size(of) for split, of in rows.items()}
-        limit = budget(config.train.frozen_cache_gb)
-        total = sum(needed.values())
-        if total > limit:
-            return None, f"it would take {told(total)} on disk, more than {told(limit)}"
-        found = {}
-        for split, of in rows.items():
-            entry = folder() / key_of(run, trainer, part, split, len(of))
-            found[split] = kept_rows(trainer, part, of, entry, needed[split], limit)
+        found = all_kept(run, config, trainer, part, rows)
+        if isinstance(found, str):
+            part.leave()
+            return None, found
         part.use(rows, found)
     total = sum(kept.bytes for kept in found.values())
     if trainer.args.process_index == 0:
@@ -72,6 +69,40 @@ def keep(
             f"({told(total)} kept; train.frozen_cache=false computes it each time)\n"
         )
     return {"module": part.name, "bytes": total}, None
+
+
+def all_kept(
+    run: RunFolder,
+    config: RunConfig,
+    trainer: TaskTrainer,
+    part: Part,
+    rows: Mapping[str, Rows],
+) -> dict[str, Kept] | str:
+    """Return what is kept of each split, or why nothing can be."""
+    from finetune.training import kept, ranks
+
+    needed = {split: part.size(of) for split, of in rows.items()}
+    total = sum(needed.values())
+    limit = min(ranks.gathered(budget(config.train.frozen_cache_gb), trainer.args.world_size))
+    if total > limit:
+        return f"it would take {told(total)} on disk, and {told(limit)} may be taken or are free"
+    entries = {
+        split: folder() / key_of(run, trainer, part, split, len(of)) for split, of in rows.items()
+    }
+    if writes():
+        kept.make_room(folder(), total, limit, {entry.name for entry in entries.values()})
+    found: dict[str, Kept] = {}
+    for split, of in rows.items():
+        known = kept_rows(trainer, part, of, entries[split], needed[split])
+        if known is None:
+            return f"nothing can be written to {folder()}"
+        found[split] = known
+    return found
+
+
+def writes() -> bool:
+    """Tell whether this is the process of its machine that writes."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
 def found_in(trainer: TaskTrainer) -> Part | str:
@@ -140,32 +171,32 @@ def key_of(run: RunFolder, trainer: TaskTrainer, part: Part, split: str, rows: i
 
 
 def kept_rows(
-    trainer: TaskTrainer, part: Part, rows: Rows, entry: Path, needed: int, limit: int
-) -> Kept:
+    trainer: TaskTrainer, part: Part, rows: Rows, entry: Path, needed: int
+) -> Kept | None:
     """Return what the part makes of each row, computed by all ranks unless all know it already.
 
-    On each machine one rank writes; all of them compute where any of them finds nothing.
+    On each machine one rank writes; all of them compute where any of them finds nothing. Where
+    one of them can't write, all go without.
     """
     from finetune.training import kept, ranks
 
     world = trainer.args.world_size
     known = kept.load(entry)
     if known is not None and not is_still(trainer, part, rows, known):
+        storage.remove_tree(entry)
         known = None
     if all(ranks.gathered(known is not None, world)):
-        assert known is not None
         return known
     made = blocks(trainer, part, rows, world)
-    if known is None and int(os.environ.get("LOCAL_RANK", 0)) == 0:
-        kept.make_room(entry.parent, needed, limit)
-        kept.write(entry, made, needed=needed, facts={"module": part.name})
-    else:
-        for _ in made:
+    if known is None and writes():
+        with contextlib.suppress(StorageError, OSError):  # it is a help and no more
+            known = kept.write(entry, made, needed=needed, facts={"module": part.name})
+    if world > 1:
+        for _ in made:  # what this rank does not write; the others wait for it
             pass
     ranks.barrier(world)
     known = known or kept.load(entry)
-    assert known is not None
-    return known
+    return known if all(ranks.gathered(known is not None, world)) else None
 
 
 def is_still(trainer: TaskTrainer, part: Part, rows: Rows, known: Kept) -> bool:
@@ -213,3 +244,6 @@ class Part(Protocol):
 
     def use(self, rows: Mapping[str, Rows], found: Mapping[str, Kept]) -> None:
         """Let the trainer use what is kept of each split."""
+
+    def leave(self) -> None:
+        """Leave the model as it was."""

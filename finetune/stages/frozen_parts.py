@@ -82,6 +82,9 @@ class TowerPart:
         self.trainer.train_rows = carried["train"]
         self.trainer.validation_rows = carried.get("validation", self.trainer.validation_rows)
 
+    def leave(self) -> None:
+        """Leave the model as it is: the tower was not touched."""
+
 
 class PrefixPart:
     """The first layers of a model of texts: states are looked up by a text's tokens.
@@ -89,11 +92,13 @@ class PrefixPart:
     Args:
         trainer: Whose model it is part of.
         prefix: Itself.
-        width: Bytes of a token's states.
     """
 
-    def __init__(self, trainer: TaskTrainer, prefix: Prefix, width: int) -> None:
-        self.trainer, self.prefix, self.name, self.width = trainer, prefix, prefix.name, width
+    width: float
+    """Bytes kept for each unit of a row's length: a pair is two texts, a source has a target."""
+
+    def __init__(self, trainer: TaskTrainer, prefix: Prefix) -> None:
+        self.trainer, self.prefix, self.name = trainer, prefix, prefix.name
         prefix.install()
 
     @classmethod
@@ -103,17 +108,21 @@ class PrefixPart:
         from finetune.training.unpadded import of_different_lengths
 
         chosen = of_different_lengths(trainer.train_rows)
-        batch = batch_of(trainer, chosen if len(chosen) > 1 else [0, 1])
+        chosen = chosen if len(chosen) > 1 else [0, 1]
+        batch = batch_of(trainer, chosen)
         precision = trainer.compute_loss_context_manager
         found = prefix_search.find(trainer.task, trainer.model, batch, precision)
         if isinstance(found, str):
             return found
-        states = prefix_search.behind_of(trainer.task, trainer.model, batch, precision, found)
-        return cls(trainer, found, states.shape[-1] * int(states.dtype.itemsize))
+        part = cls(trainer, found)
+        made = part.computed(trainer.train_rows, chosen)
+        bytes_made = sum(row.numel() * row.dtype.itemsize for _, row in made)
+        part.width = bytes_made / sum(trainer.train_rows.lengths[row] for row in chosen)
+        return part
 
     def size(self, rows: Rows) -> int:
-        """Return the bytes of what they make of rows, about: a length may count a target too."""
-        return sum(rows.lengths) * self.width
+        """Return the bytes of what they make of rows, about."""
+        return int(sum(rows.lengths) * self.width)
 
     def identity(self) -> list[Any]:
         """Return what an entry is named by."""
@@ -134,7 +143,7 @@ class PrefixPart:
         self.prefix.known = {
             name: functools.partial(kept.row, number)
             for kept in found.values()
-            for number, name in enumerate(kept.names())
+            for number, name in enumerate(kept.names)
         }
         inner = self.trainer.without_padding
 
@@ -144,6 +153,10 @@ class PrefixPart:
                 yield
 
         self.trainer.without_padding = sparing
+
+    def leave(self) -> None:
+        """Leave the layers as they were."""
+        self.prefix.remove()
 
 
 def batch_of(trainer: TaskTrainer, numbers: Sequence[int], rows: Rows | None = None) -> Batch:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from collections.abc import Iterable, Sequence
+import time
+import uuid
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,8 @@ from finetune.runs import storage
 
 VALUES, OFFSETS, NAMES, FACTS = "values.bin", "offsets.npy", "names.bin", "facts.json"
 NAME_BYTES = 16
+DAY = 24 * 3600
+"""Seconds after which a folder that nobody writes to any more is given up."""
 Named = tuple[bytes, Tensor]
 """A row's name, of `NAME_BYTES` bytes or empty, and its states."""
 STORED = {torch.float32: np.float32, torch.float16: np.float16, torch.bfloat16: np.uint16}
@@ -35,6 +41,9 @@ class Kept:
         self.dtype: torch.dtype = getattr(torch, self.facts["dtype"])
         self.width: list[int] = self.facts["width"]
         self.offsets = np.load(folder / OFFSETS)
+        told = (folder / NAMES).read_bytes()
+        self.names = [told[at : at + NAME_BYTES] for at in range(0, len(told), NAME_BYTES)]
+        """Of each row; none where they have no names."""
         size = int(self.offsets[-1])
         kind = STORED[self.dtype]
         # an empty file cannot be mapped
@@ -52,11 +61,6 @@ class Kept:
         found = np.array(self.values[self.offsets[number] : self.offsets[number + 1]])
         states = torch.from_numpy(found)
         return states.view(torch.bfloat16) if self.dtype == torch.bfloat16 else states
-
-    def names(self) -> list[bytes]:
-        """Return the name of each row; none where they have no names."""
-        told = (self.folder / NAMES).read_bytes()
-        return [told[at : at + NAME_BYTES] for at in range(0, len(told), NAME_BYTES)]
 
     @property
     def bytes(self) -> int:
@@ -81,7 +85,8 @@ def write(
 ) -> Kept:
     """Write rows of states, each of shape (its length, *width), and return them mapped.
 
-    The entry is complete or absent; a second process that makes the same one does no harm.
+    The entry is complete or absent. Of several processes that make the same one at once, all get
+    one that is sound.
 
     Args:
         entry: The folder to be.
@@ -92,7 +97,7 @@ def write(
     Raises:
         StorageError: The disk is full.
     """
-    own = entry.with_name(f"{entry.name}.{os.getpid()}")
+    own = entry.with_name(f"{entry.name[:16]}-{uuid.uuid4().hex}")
     offsets, width, dtype = [0], [1], torch.float32
     with storage.staged_folder(own, needed=needed) as staging:
         with (staging / VALUES).open("wb") as file, (staging / NAMES).open("wb") as named:
@@ -107,20 +112,53 @@ def write(
         hashes = {name: storage.sha256(staging / name) for name in (VALUES, OFFSETS, NAMES)}
         known = {"dtype": str(dtype).removeprefix("torch."), "width": width, "sha256": hashes}
         storage.write_json(staging / FACTS, {**facts, **known})
-    storage.remove_tree(entry)
-    own.replace(entry)
-    return Kept(entry)
+    return placed(own, entry)
 
 
-def make_room(folder: Path, needed: int, limit: int) -> None:
-    """Delete what was used longest ago until an entry of a size fits below a limit."""
-    entries = [entry for entry in folder.glob("*") if (entry / FACTS).is_file()]
-    entries.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-    total = needed
-    for entry in entries:
-        total += size_of(entry)
-        if total > limit:
-            storage.remove_tree(entry)
+def placed(own: Path, entry: Path) -> Kept:
+    """Put a whole folder in an entry's place, unless a sound one is there by now."""
+    while True:
+        try:
+            own.rename(entry)
+            return Kept(entry)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        found = load(entry)
+        if found is not None:
+            storage.remove_tree(own)
+            return found
+        broken = entry.with_name(f"{entry.name[:16]}-{uuid.uuid4().hex}")
+        with contextlib.suppress(OSError):  # another process was faster
+            entry.rename(broken)
+            storage.remove_tree(broken)
+
+
+def make_room(folder: Path, needed: int, limit: int, keep: Container[str] = ()) -> None:
+    """Delete what was used longest ago until entries of a size fit below a limit.
+
+    What was never finished goes after a day, whatever else there is.
+
+    Args:
+        folder: Of the entries.
+        needed: Bytes of the entries to be.
+        limit: Most bytes of all.
+        keep: Names of entries that stay.
+    """
+    total, ages = needed, []
+    for entry in folder.glob("*"):
+        with contextlib.suppress(OSError):  # another process may have deleted it
+            if (entry / FACTS).is_file():
+                ages.append((entry.stat().st_mtime, entry))
+    for entry in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - max(file.stat().st_mtime for file in (entry, *entry.iterdir())) > DAY:
+                storage.remove_tree(entry)
+    for _, entry in sorted(ages, reverse=True):
+        with contextlib.suppress(OSError):
+            total += size_of(entry)
+            if total > limit and entry.name not in keep:
+                storage.remove_tree(entry)
 
 
 def size_of(entry: Path) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Precision = Callable[[], AbstractContextManager[Any]]
 TRAINED = "its first layer is trained"
 RANDOM = "its frozen layers drop units at random"
+MORE = "the layers above need more than its states: without the rest, losses are off"
 
 
 def find(task: Task, model: nn.Module, batch: Batch, precision: Precision) -> Prefix | str:
@@ -128,15 +129,7 @@ def reason_against(
         float((one - other).float().norm() / other.float().norm())
         for one, other in zip(found, wanted, strict=True)
     ]
-    return None if all(part <= limit for part in apart) else f"losses are {max(apart):.1e} off"
-
-
-def behind_of(
-    task: Task, model: nn.Module, batch: Batch, precision: Precision, prefix: Prefix
-) -> Tensor:
-    """Return what the frozen layers make of a batch."""
-    with torch.no_grad(), precision():
-        return behind(task, model, batch, prefix.layers[-1])
+    return None if all(part <= limit for part in apart) else f"{MORE} ({max(apart):.1e})"
 
 
 def below(prefix: Prefix) -> list[nn.Module]:

@@ -109,3 +109,32 @@ def test_other_weights_are_another_entry() -> None:
     with torch.no_grad():
         module.weight[0, 0] += 1e-3
     assert frozen_parts.weights_hash([module]) != before
+
+
+def test_without_a_place_to_keep_it_a_run_computes_it_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("FINETUNE_CACHE", str(tmp_path / "file"))
+    run, facts = trained(CLIP, tmp_path / "run")
+    assert facts["frozen_because"].startswith("nothing can be written to ")
+    assert any("loss" in line for line in log_of(run))
+
+
+def test_where_the_limit_just_holds_it_all_nothing_of_it_is_deleted(tmp_path: Path) -> None:
+    more = TOP[GPT][0]
+    _, facts = trained(GPT, tmp_path / "first", *more)
+    size = facts["frozen_part"]["bytes"]
+    other = ("seed=1", f"train.frozen_cache_gb={size * 1.4 / 1e9:.9f}")
+    _, facts = trained(GPT, tmp_path / "second", *more, *other)
+    assert facts["frozen_part"] is not None, facts["frozen_because"]
+
+
+def test_what_a_pair_of_texts_takes_is_estimated_as_two(tmp_path: Path, place: Path) -> None:
+    pairs = ("strategy=lora", "strategy.layers_to_transform=[2]")
+    _, facts = trained("preference", tmp_path / "run", *pairs)
+    size = facts["frozen_part"]["bytes"]
+    less = f"train.frozen_cache_gb={size * 0.8 / 1e9:.9f}"
+    _, facts = trained("preference", tmp_path / "less", *pairs, less)
+    assert facts["frozen_part"] is None
+    assert "may be taken" in facts["frozen_because"]

@@ -123,7 +123,7 @@ def test_layers_that_others_need_more_of_than_their_states_are_not_kept() -> Non
     model.requires_grad_(True)
     model.shared.requires_grad_(False)
     model.encoder.block[0].requires_grad_(False)
-    assert str(find(task, model, batch)).startswith("losses are")
+    assert str(find(task, model, batch)).startswith(prefix_search.MORE)
 
 
 def test_the_model_is_left_as_it_was() -> None:
