@@ -151,7 +151,8 @@ def arguments_of(family: Family, output: Path) -> dict[str, Any]:
     return {
         "output_dir": str(output),
         "per_device_train_batch_size": family.batch,
-        "num_train_epochs": family.epochs,
+        # rows of pictures and sound are written out for all epochs, in our order
+        "num_train_epochs": 1 if family.architecture in MEDIA else family.epochs,
         "optim": "adamw_torch_fused",
         "use_cpu": family.device == "cpu",
         "bf16": family.device != "cpu",
@@ -261,9 +262,8 @@ def main() -> None:
     else:
         facts = peer(family, contestant, Path(folder), ticks)
     rows = [row["length"] for row in json.loads((Path(folder) / "encoded.json").read_text())]
-    tokens = family.epochs * [
-        sum(rows[at : at + family.batch]) for at in range(0, len(rows), family.batch)
-    ]
+    tokens = [sum(rows[at : at + family.batch]) for at in range(0, len(rows), family.batch)]
+    tokens *= family.epochs * family.rows // len(rows)
     if len(ticks.ends) != len(tokens) or not math.isfinite(facts["loss"]):
         sys.exit(f"{contestant}: {len(ticks.ends)} steps of {len(tokens)}, loss {facts['loss']}")
     measured = {

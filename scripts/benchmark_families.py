@@ -248,7 +248,9 @@ def prepare(family: Family, folder: Path) -> None:
     found = prepared.of(run, config.task, "train")
     if len(found) != family.rows:
         raise SystemExit(f"{family.name}: {family.rows} rows were made and {len(found)} are left")
-    order = sampling.order(len(found), None, seed=SEED).epoch(0).rows
+    met = sampling.order(len(found), None, seed=SEED)
+    epochs = range(family.epochs if is_media else 1)
+    order = [row for epoch in epochs for row in met.epoch(epoch).rows]
     kept = (
         media(config.task, found, order, made)
         if is_media

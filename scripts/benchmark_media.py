@@ -8,6 +8,7 @@ the longest of a batch too, and prepares pictures before training.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -149,9 +150,14 @@ def inputs(
 
     if architecture == "whisper":
         extractor = AutoFeatureExtractor.from_pretrained(str(folder / "base"))
+
+        @functools.cache
+        def spectrogram(name: str) -> Any:
+            samples, _ = soundfile.read(folder / name, dtype="float32")
+            return extractor(samples, sampling_rate=RATE)["input_features"][0]
+
         for item in encoded:
-            samples, _ = soundfile.read(folder / item["media"], dtype="float32")
-            item["input_features"] = extractor(samples, sampling_rate=RATE)["input_features"][0]
+            item["input_features"] = spectrogram(item["media"])
 
         def heard(items: Sequence[Any]) -> dict[str, Any]:
             features = [torch.as_tensor(item["input_features"]) for item in items]
@@ -164,13 +170,14 @@ def inputs(
         return list(encoded), heard
     processor = AutoImageProcessor.from_pretrained(str(folder / "base"))
 
-    def prepared(item: Any) -> Any:
-        with Image.open(folder / item["media"]) as found:
+    def prepared(name: str) -> Any:
+        with Image.open(folder / name) as found:
             return processor(found.convert("RGB"), return_tensors="pt")["pixel_values"][0]
 
     if name == "hf-best":
+        once = functools.cache(prepared)
         for item in encoded:
-            item["pixel_values"] = prepared(item)
+            item["pixel_values"] = once(item["media"])
 
     def seen(items: Sequence[Any]) -> dict[str, Any]:
         ids = padded(items, "input_ids", 0)
@@ -179,7 +186,9 @@ def inputs(
             more = (0, CAPTION - ids.shape[1])
             ids = torch.nn.functional.pad(ids, more)
             mask = torch.nn.functional.pad(mask, more)
-        shown = [item["pixel_values"] if name == "hf-best" else prepared(item) for item in items]
+        shown = [
+            item["pixel_values"] if name == "hf-best" else prepared(item["media"]) for item in items
+        ]
         return {
             "pixel_values": torch.stack(shown),
             "input_ids": ids,

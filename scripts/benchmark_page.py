@@ -180,8 +180,8 @@ METHOD = """## How it is measured
   their order, one forward pass for each optimiser step, fused AdamW, learning rate 1e-4 falling
   to 0, clipping at 1; LoRA of rank 8 on all linear layers; threads and `OMP_WAIT_POLICY=PASSIVE`.
   Nobody evaluates. Ours runs its own train stage, with its checks and a line of log for each
-  step, which is its default. Of several epochs the first has the same batches for all; ours draws
-  a new order for each, peers repeat theirs.
+  step, which is its default. Of several epochs, those of pictures and sound have our batches for
+  all, written out; of preferences the first has.
 - **Peers**: `Trainer` with `DataCollatorWithPadding` or `DataCollatorForSeq2Seq`, and PEFT for
   LoRA; `SFTTrainer` with what it does by itself, which is recomputing activations, and at its
   best: `gradient_checkpointing=False, padding_free=True, max_length=None`; `DPOTrainer` by itself
