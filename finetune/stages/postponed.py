@@ -126,7 +126,7 @@ class Postponing(MetaPathFinder):
         if name != EAGER and name not in LAZY:
             return None
         for finder in sys.meta_path:
-            if finder is self or not hasattr(finder, "find_spec"):
+            if isinstance(finder, Postponing) or not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:

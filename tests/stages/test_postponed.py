@@ -48,6 +48,11 @@ def test_asking_for_anything_else_executes_it(shapes):
     assert importlib.import_module(shapes) is module
 
 
+def test_two_that_postpone_do_not_ask_each_other(shapes, monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", [postponed.Postponing(), *sys.meta_path])
+    assert importlib.import_module(shapes).area(3) == 9
+
+
 def test_a_submodule_finds_its_parent_executed(shapes):
     importlib.import_module(shapes)
     assert importlib.import_module(f"{shapes}.round").PI == 3
