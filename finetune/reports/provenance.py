@@ -49,9 +49,34 @@ def model(facts: Facts) -> list[tuple[str, str]]:
         ("Best checkpoint", f"step {count(best)}" if best is not None else None),
         ("Global batch", f"{count(batch)} rows{made}" if batch else None),
         ("Precision", train.get("precision")),
+        ("Computed", ", ".join(shortcuts(train))),
+        ("Heard", heard(objects(train.get("audio_context")))),
         ("Seed", facts.manifest.get("seed")),
     ]  # fmt: skip
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def shortcuts(train: dict[str, Any]) -> list[str]:
+    """Name what training was spared and the result is none the different for."""
+    kept = objects(train.get("frozen_part")).get("module")
+    found = [
+        ("without padding", train.get("padding_free")),
+        ("what was asked once for both answers", train.get("prompt_shared")),
+        ("LoRA in place", train.get("fused_lora")),
+        (f"frozen {kept} once per row", kept),
+        ("activations again", objects(train.get("memory_plan")).get("gradient_checkpointing")),
+    ]
+    return [words for words, done in found if done]
+
+
+def heard(context: dict[str, Any]) -> str | None:
+    """Say how much of its context an encoder of sound had while it was trained."""
+    if not context:
+        return None
+    return (
+        f"{count(context['positions'])} of {count(context['of'])} positions while it was trained "
+        "(model.audio_context); judged with all of them"
+    )
 
 
 def parity(facts: Facts) -> list[tuple[str, str]]:

@@ -29,6 +29,22 @@ def test_one_step_or_epoch_is_no_plural(train, words, tmp_path):
     assert dict(provenance.model(of(tmp_path / "run", **train)))["Training"] == words
 
 
+def test_what_training_was_spared_is_told_and_what_it_was_not_is_left_out(tmp_path):
+    told = dict(provenance.model(of(tmp_path / "run")))
+    assert "Computed" not in told
+    assert "Heard" not in told
+    train = {
+        "padding_free": True,
+        "fused_lora": False,
+        "frozen_part": {"module": "vision_model", "bytes": 9},
+        "memory_plan": {"gradient_checkpointing": False},
+        "audio_context": {"positions": 600, "of": 1500},
+    }
+    told = dict(provenance.model(of(tmp_path / "more", **train)))
+    assert told["Computed"] == "without padding, frozen vision_model once per row"
+    assert told["Heard"].startswith("600 of 1,500 positions while it was trained")
+
+
 def test_stages_come_in_the_order_of_a_run(tmp_path):
     names = [name for name, _, _ in provenance.stages(of(tmp_path / "run"))]
     assert names == ["prepare", "train", "export", "evaluate"]
