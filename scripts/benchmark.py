@@ -51,7 +51,9 @@ QUICK_STEPS = 4
 
 def environment(threads: int, folder: Path) -> dict[str, str]:
     """Return what every contestant runs in, ours alike."""
-    cleaned = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "MKL_", "KMP_"))}
+    # with PYTHONDONTWRITEBYTECODE everybody compiles thousands of modules at each start, ours not
+    others = ("OMP_", "MKL_", "KMP_", "PYTHONDONTWRITEBYTECODE")
+    cleaned = {key: value for key, value in os.environ.items() if not key.startswith(others)}
     return {
         **cleaned,
         "OMP_NUM_THREADS": str(threads),

@@ -75,7 +75,6 @@ def peak() -> float:
 
 def ours(family: Family, folder: Path, ticks: Any, contestant: str) -> dict[str, Any]:
     """Run the train stage on the prepared run."""
-    sys.path.insert(0, str(ROOT))
     from finetune import cli
     from finetune.runs import storage
     from finetune.runs.folder import RunFolder
@@ -247,6 +246,15 @@ def steady(
     return {"tokens_per_second": useful / wall, "tokens_per_cpu_second": useful / cpu}
 
 
+def begin_as_the_command_does() -> None:
+    """Do what `python -m finetune` does before anything is imported."""
+    sys.path.insert(0, str(ROOT))
+    from finetune.stages import postponed, processors
+
+    postponed.install()
+    processors.settle()
+
+
 def later(ends: list[tuple[float, float]], tokens: list[int], steps: int) -> float:
     """Return tokens per CPU second after the first epoch."""
     return sum(tokens[steps:]) / (ends[-1][1] - ends[steps - 1][1])
@@ -256,6 +264,8 @@ def main() -> None:
     """Train, and write the result."""
     name, contestant, folder, steps, started, result = sys.argv[1:]
     family = replace(family_of(name), steps=int(steps))
+    if contestant.startswith("ours"):
+        begin_as_the_command_does()
     ticks = clock(float(started))
     if contestant.startswith("ours"):
         facts = ours(family, Path(folder), ticks, contestant)
