@@ -77,7 +77,12 @@ def share(
     if lengths is not None:
         places.sort(key=lambda place: (-lengths[batch[place]], batch[place], place))
     per_rank = -(-len(places) // (micro * world))
-    pieces = np.array_split(np.asarray(places, dtype=np.int64), per_rank * world)
+    own = np.asarray(places, dtype=np.int64)
+    if lengths is not None:
+        own = own[dealt(len(places), world) == rank]
+        pieces = np.array_split(own, per_rank)
+    else:
+        pieces = np.array_split(own, per_rank * world)[rank::world]
 
     def taken(chosen: Sequence[int], *, filler: bool) -> MicroBatch:
         return MicroBatch(
@@ -86,9 +91,17 @@ def share(
             [visits[place] for place in chosen] if visits is not None else [],
         )
 
-    return [
-        taken(piece.tolist() or places[-1:], filler=not len(piece)) for piece in pieces[rank::world]
-    ]
+    return [taken(piece.tolist() or places[-1:], filler=not len(piece)) for piece in pieces]
+
+
+def dealt(count: int, world: int) -> Any:
+    """Return the rank of each row, the longest first: there and back, so that all have as much.
+
+    Dealt in turns, the first rank would have the longer one of every few rows; in blocks, all the
+    long ones, and the others would wait for it.
+    """
+    turn, place = np.divmod(np.arange(count), world)
+    return np.where(turn % 2 == 0, place, world - 1 - place)
 
 
 class StepSampler:

@@ -101,14 +101,26 @@ def test_fillers_stand_only_where_rows_run_out(rows, size, micro, world, seed, g
         assert not pieces or any(not piece.filler for piece in pieces)
 
 
-@given(st.lists(st.integers(0, 500), min_size=1, max_size=60, unique=True), sizes, worlds)
-def test_grouping_puts_similar_lengths_together(batch, micro, world):
+def lengths_of(batch, micro, world):
+    """Return by rank the lengths in each of its pieces."""
     lengths = {row: (row * 31) % 97 for row in batch}
     table = [lengths.get(row, 0) for row in range(501)]
     per_rank = [share(batch, micro=micro, rank=r, world=world, lengths=table) for r in range(world)]
-    pieces = [[table[row] for row in p.rows] for rank in per_rank for p in rank if not p.filler]
-    ranges = sorted((min(piece), max(piece)) for piece in pieces)
-    assert all(a[1] <= b[0] for a, b in pairwise(ranges))
+    return [[[table[row] for row in p.rows] for p in rank if not p.filler] for rank in per_rank]
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=60, unique=True), sizes, worlds)
+def test_grouping_puts_similar_lengths_together_on_each_rank(batch, micro, world):
+    for pieces in lengths_of(batch, micro, world):
+        ranges = sorted((min(piece), max(piece)) for piece in pieces)
+        assert all(a[1] <= b[0] for a, b in pairwise(ranges))
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=60, unique=True), sizes, worlds)
+def test_no_rank_waits_for_more_than_one_row_of_another(batch, micro, world):
+    found = lengths_of(batch, micro, world)
+    tokens = [sum(sum(piece) for piece in rank) for rank in found]
+    assert max(tokens) - min(tokens) <= max(max(piece) for rank in found for piece in rank)
 
 
 def test_the_sampler_follows_the_epoch():
