@@ -192,7 +192,7 @@ def only_part(
         try:
             with torch.no_grad():
                 found = outcome(task, model, {**batch, tower.key: carried(states)})
-        except Exception:
+        except Exception:  # a model that misses a part fails in its own way; the next is tried
             continue
         finally:
             tower.remove()
