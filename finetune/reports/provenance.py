@@ -63,6 +63,7 @@ def shortcuts(train: dict[str, Any]) -> list[str]:
         ("without padding", train.get("padding_free")),
         ("what was asked once for both answers", train.get("prompt_shared")),
         ("LoRA in place", train.get("fused_lora")),
+        ("cross-attention on the encoder's states", train.get("absorbed_attention")),
         (f"frozen {kept} once per row", kept),
         ("activations again", objects(train.get("memory_plan")).get("gradient_checkpointing")),
     ]

@@ -1,7 +1,8 @@
-"""What a run does without to take less memory: adapters' tensors, and activations where it must."""
+"""What a run does without: adapters' tensors, keys and values, and activations where it must."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,29 @@ def fuse_lora(config: RunConfig, model: nn.Module) -> dict[str, Any]:
     else:
         against = fused_lora.install(model)
     return {"fused_lora": fused_lora.is_on(model), "fused_lora_because": against}
+
+
+def absorb_attention(config: RunConfig, trainer: TaskTrainer) -> dict[str, Any]:
+    """Let few queries look at an encoder's states; return in how many layers, and why not."""
+    from finetune.stages.frozen_parts import batch_of
+    from finetune.stages.train import quiet_transformers
+    from finetune.training import absorbed_search
+
+    count, against = 0, None
+    if not config.train.absorbed_attention:
+        against = "train.absorbed_attention is false"
+    elif trainer.is_sharded:
+        against = "ranks share the model"
+    elif not getattr(trainer.model.config, "is_encoder_decoder", False):
+        against = "nothing in it looks at an encoder"
+    elif trainer.without_padding is not contextlib.nullcontext and not trainer.task.lazy:
+        against = "its encoder sees no padding"
+    else:
+        batch = batch_of(trainer, range(min(2, len(trainer.train_rows))))
+        precision = trainer.compute_loss_context_manager
+        with quiet_transformers():
+            count, against = absorbed_search.prepare(trainer.task, trainer.model, batch, precision)
+    return {"absorbed_attention": count, "absorbed_because": against}
 
 
 def plan(config: RunConfig, trainer: TaskTrainer) -> dict[str, Any]:

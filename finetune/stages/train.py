@@ -77,10 +77,13 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     task, heard = audio_context.shortened(run, config, task, model)
     trainer = make_trainer(run, config, task, model, device, callbacks=[interruption])
     reference.carry(trainer, referred)
-    padded = spare_padding(trainer, config)
+    padded = None if task.lazy else spare_padding(trainer, config)
     shared = sharing.share_prompts(trainer, padded)
     with ranks.together(run, trainer):
         kept, computed = frozen.keep(run, config, trainer)
+        if task.lazy:  # what is kept of pictures and sound need not be computed to compare
+            padded = spare_padding(trainer, config)
+        absorbed = memory.absorb_attention(config, trainer)
         planned = memory.plan(config, trainer)
     counts = [loading.parameter_count(model, trainable=only) for only in (True, False)]
     with quiet_transformers(), interruption.watching(), ranks.together(run, trainer):
@@ -115,6 +118,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         **shared,
         **({"reference": referred.facts()} if referred is not None else {}),
         **fused,
+        **absorbed,
         **planned,
         **({"audio_context": heard} if heard is not None else {}),
         "frozen_part": kept,

@@ -214,6 +214,7 @@ class AutomaticSpeechRecognition(Task):
             batch["labels"] = pad(labels, -100)
             shifted = [[self.decoder_start, *label[:-1]] for label in labels]
             batch["decoder_input_ids"] = pad(shifted, self.processor.tokenizer.pad_token_id or 0)
+            batch["decoder_attention_mask"] = (batch["labels"] != -100).long()
         return batch
 
     def row_losses(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -125,6 +125,13 @@ def attention(
     Returns:
         Shape (1, tokens, heads, width), and no weights.
     """
+    crossing = vars(module).get("crossing")
+    if crossing is not None and crossing.states is not None:
+        if position_bias is not None or options.get("softcap") is not None:
+            raise NotImplementedError("scores are scores and nothing else here")
+        if crossing.pays(query):
+            return crossing.seen(query, attention_mask, dropout, scaling), None
+        key, value = crossing.projected(query)
     if isinstance(attention_mask, Crossed):
         if getattr(module, "has_relative_attention_bias", False):
             raise NotImplementedError("positions of two batches are not compared here")
@@ -164,6 +171,9 @@ def across(
 ) -> Tensor:
     """Return what the tokens of one batch see in another; the padding is back for that alone."""
     own, other = crossed.own, crossed.other
+    if own is not None and other is None and key.shape[0] == 1:  # rows laid end to end, as
+        rows = own.mask.shape[0]  # Whisper does when there is one row of queries
+        key, value = (part[0].unflatten(1, (rows, -1)).transpose(0, 1) for part in (key, value))
     if own is not None:
         query = own.rectangle(query.transpose(1, 2)).transpose(1, 2)
     if other is not None:

@@ -64,6 +64,8 @@ class Segments:
         self.is_causal = pattern is causal_mask_function
         lengths = mask.sum(1)
         order = torch.argsort(lengths, stable=True)
+        self.order: list[int] = order.tolist()
+        """Rows, shortest first."""
         self.lengths: list[int] = lengths[order].tolist()
         rows, length = mask.shape
         place = torch.arange(rows * length, device=mask.device).view(rows, length)[order]

@@ -36,6 +36,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "finetune/data/synonyms.py": "tests/data/test_columns.py",
     "finetune/reports/names.py": "tests/reports/test_report.py",
     "finetune/stages/frozen_parts.py": "tests/stages/test_frozen.py",
+    "finetune/training/absorbed_search.py": "tests/training/test_absorbed.py",
     "finetune/reports/sections.py": "tests/reports/test_report.py and test_card.py",
 }
 
