@@ -184,6 +184,7 @@ def peer_of_media(
 ) -> dict[str, Any]:
     """Train pictures or sound with transformers' Trainer, as its examples do."""
     import benchmark_media
+    import torch
     from transformers import Trainer, TrainingArguments
 
     data, collate = benchmark_media.inputs(family.architecture, name, folder, rows)
@@ -192,6 +193,7 @@ def peer_of_media(
     if family.targets:
         from peft import LoraConfig, get_peft_model
 
+        torch.manual_seed(SEED)
         model = get_peft_model(model, LoraConfig(target_modules=family.targets, **LORA))
     trainer = Trainer(
         model,

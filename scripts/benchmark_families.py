@@ -53,6 +53,8 @@ class Family:
     device: str = "cpu"
     shape: str = "small"
     """Of `SHAPES`."""
+    patch: int = 16
+    """Pixels of a side of the squares that a model of pictures sees."""
 
     @property
     def rows(self) -> int:
@@ -93,13 +95,15 @@ FAMILIES = {
                ("trl", "trl-best"), vocabulary=152_000),
         *(Family(*one) for one in benchmark_dpo.FAMILIES),
         Family("clip-frozen", "CLIP, pictures' tower frozen, 10 epochs", "clip", "full",
-               "clip/image_text", 16, 3, ("hf", "hf-best"), 10, ("vision_model",), "ours-anew"),
+               "clip/image_text", 16, 6, ("hf", "hf-best"), 10, ("vision_model",), "ours-anew"),
         Family("clip-full", "CLIP, everything trained", "clip", "full",
                "clip/image_text", 16, 6, ("hf", "hf-best")),
+        Family("clip-32", "CLIP in squares of 32, as the recipe's, everything trained", "clip",
+               "full", "clip/image_text", 16, 12, ("hf", "hf-best"), patch=32),
         Family("whisper-frozen", "Whisper, encoder frozen, 10 epochs", "whisper", "full",
-               "whisper/transcription", 4, 3, ("hf",), 10, ("encoder",), ""),
+               "whisper/transcription", 4, 6, ("hf",), 10, ("encoder",), "ours-keyed"),
         Family("whisper-deep", "Whisper of 8 and 1 layers (turbo has 32 and 4), LoRA on the "
-               "decoder, 10 epochs", "whisper", "lora", "whisper/transcription", 4, 3, ("hf",), 10,
+               "decoder, 10 epochs", "whisper", "lora", "whisper/transcription", 4, 6, ("hf",), 10,
                plain="", layers=(8, 1), targets=DECODER),
         Family("whisper-full", "Whisper, everything trained", "whisper", "full",
                "whisper/transcription", 4, 6, ("hf",), plain="ours-short"),
@@ -126,6 +130,7 @@ SWITCHES: dict[str, list[str]] = {
     "ours": [],
     "ours-padded": ["train.padding_free=false"],
     "ours-anew": ["train.frozen_cache=false"],
+    "ours-keyed": ["train.absorbed_attention=false"],
     "ours-short": ["model.audio_context=auto"],
 }
 """What is typed beside the settings of a family, for each of ours."""
@@ -229,7 +234,14 @@ def prepare(family: Family, folder: Path) -> None:
     is_media = family.architecture in MEDIA
     if is_media:
         width = 1280 if family.shape == "whisper-large" else 384
-        benchmark_media.make_base(family.architecture, folder / "base", SEED, family.layers, width)
+        benchmark_media.make_base(
+            family.architecture,
+            folder / "base",
+            SEED,
+            family.layers,
+            width=width,
+            patch=family.patch,
+        )
         made = benchmark_media.rows(family.architecture, family.rows, folder)
     else:
         make_base(family, folder / "base", SEED)

@@ -1,9 +1,10 @@
 """Pictures and sound for `benchmark.py`: models, rows, and what peers are given of them.
 
 A peer is transformers' Trainer as its own examples use it: run_clip.py pads captions to 77 tokens
-and prepares each picture when a batch asks for it; run_speech_recognition_seq2seq.py computes
-spectrograms before training and pads labels to the longest of a batch. `hf-best` pads captions to
-the longest of a batch too, and prepares pictures before training.
+and prepares each picture when a batch asks for it; run_speech_recognition_seq2seq.py pads labels to
+the longest of a batch and computes spectrograms once, here when they are first asked for, so that
+everybody's are counted. `hf-best` pads captions to the longest of a batch too, and prepares each
+picture once.
 """
 
 from __future__ import annotations
@@ -66,7 +67,13 @@ def sound(folder: Path, number: int, chance: random.Random) -> str:
 
 
 def make_base(
-    architecture: str, folder: Path, seed: int, layers: tuple[int, int], width: int = 384
+    architecture: str,
+    folder: Path,
+    seed: int,
+    layers: tuple[int, int],
+    *,
+    width: int = 384,
+    patch: int = 16,
 ) -> None:
     """Write a model of random weights, with the tokenizer of our tiny model of that family.
 
@@ -76,6 +83,7 @@ def make_base(
         seed: Of the weights.
         layers: Of pictures and text, or of encoder and decoder.
         width: Of Whisper.
+        patch: Pixels of a side of the squares that CLIP sees.
     """
     import torch
     from transformers import (
@@ -102,7 +110,7 @@ def make_base(
         ends = {k: getattr(known.text_config, k) for k in ("eos_token_id", "bos_token_id")}
         model = CLIPModel(CLIPConfig(
             text_config={**wide, "num_hidden_layers": layers[1], "vocab_size": 49_408, **ends},
-            vision_config={**wider, "num_hidden_layers": layers[0], "patch_size": 16},
+            vision_config={**wider, "num_hidden_layers": layers[0], "patch_size": patch},
             projection_dim=256,
         ))  # fmt: skip
         processor = CLIPProcessor(CLIPImageProcessorPil(), tokenizer)
@@ -156,11 +164,8 @@ def inputs(
             samples, _ = soundfile.read(folder / name, dtype="float32")
             return extractor(samples, sampling_rate=RATE)["input_features"][0]
 
-        for item in encoded:
-            item["input_features"] = spectrogram(item["media"])
-
         def heard(items: Sequence[Any]) -> dict[str, Any]:
-            features = [torch.as_tensor(item["input_features"]) for item in items]
+            features = [torch.as_tensor(spectrogram(item["media"])) for item in items]
             return {
                 "input_features": torch.stack(features),
                 "labels": padded(items, "labels", -100),
@@ -174,10 +179,7 @@ def inputs(
         with Image.open(folder / name) as found:
             return processor(found.convert("RGB"), return_tensors="pt")["pixel_values"][0]
 
-    if name == "hf-best":
-        once = functools.cache(prepared)
-        for item in encoded:
-            item["pixel_values"] = once(item["media"])
+    shown = functools.cache(prepared) if name == "hf-best" else prepared
 
     def seen(items: Sequence[Any]) -> dict[str, Any]:
         ids = padded(items, "input_ids", 0)
@@ -186,11 +188,8 @@ def inputs(
             more = (0, CAPTION - ids.shape[1])
             ids = torch.nn.functional.pad(ids, more)
             mask = torch.nn.functional.pad(mask, more)
-        shown = [
-            item["pixel_values"] if name == "hf-best" else prepared(item["media"]) for item in items
-        ]
         return {
-            "pixel_values": torch.stack(shown),
+            "pixel_values": torch.stack([shown(item["media"]) for item in items]),
             "input_ids": ids,
             "attention_mask": mask,
             "return_loss": True,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from finetune.runs.folder import RunFolder
+from finetune.training import attention
 from tests.stages.finished import BERT, GPT, arguments
 from tests.training.drive import config_of, log_of, train, weights_of
 
@@ -111,6 +112,28 @@ def test_the_best_checkpoint_is_kept_and_named(tmp_path, monkeypatch):
     assert facts["kept"] == "step-2"
     assert weights_of(run, 2) != weights_of(run, 4)
     assert {c.name for c in run.checkpoints.iterdir()} == {"step-2", "step-3", "step-4"}
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "text-classification",
+        "text2text-generation",
+        "text-generation",
+        "zero-shot-image-classification",
+        "automatic-speech-recognition",
+    ],
+)
+def test_every_family_computes_without_padding_and_says_so(tag, tmp_path):
+    made, steps = {}, 3
+    for free in (True, False):
+        before = attention.switch.made
+        told = (f"train.padding_free={free}", "train.eval_strategy=no")
+        _, facts = train(config_of(tag, tmp_path / str(free), f"train.max_steps={steps}", *told))
+        made[free] = attention.switch.made - before
+        assert facts["padding_free"] is free
+    assert made[False] == 0
+    assert made[True] > steps  # once to compare, and for each step
 
 
 def test_facts_say_how_the_batch_was_cut(tmp_path):

@@ -331,6 +331,8 @@ def test_keys_that_are_changed_after_their_projection_are_kept():
     assert count == 0
     assert "off" in against
     assert torch.equal(Transcripts().row_losses(model, batch)[0], wanted)
+    left = {name for part in model.modules() for name in vars(part)}
+    assert not left & {"crossing", "project", "forward"}
 
 
 def by_place(layer, args, output):
