@@ -163,6 +163,9 @@ class TrainConfig:
     """Compute what no trained weight takes part in once per row, and keep it on disk."""
     frozen_cache_gb: float = bounded(20.0, low=0.0)
     """Most that it may take on disk, over all runs; at most half of what is free."""
+    features_cache: bool = True
+    """Decode pictures and sound once per row and keep what becomes of them, within the same limit,
+    where reading it is found to be faster."""
     eval_strategy: Literal["epoch", "steps", "no"] = "epoch"
     """When validation is scored and a checkpoint written."""
     eval_steps: int | None = bounded(low=1)
@@ -175,8 +178,8 @@ class TrainConfig:
     """Export the checkpoint with the best primary metric on validation, not the last."""
     save_total_limit: int = bounded(2, low=1)
     """Checkpoints kept; the best and the last always are."""
-    dataloader_num_workers: int = bounded(0, low=0)
-    """Processes that make batches; 0 is fastest for tokenised text."""
+    dataloader_num_workers: int | Literal["auto"] = bounded("auto", low=0)
+    """Processes that make batches; auto is 0 unless decoding is found to keep training waiting."""
     save_strategy: Literal["auto", "epoch", "steps", "no"] = "auto"
     """When a checkpoint is written: auto is with each evaluation, or each epoch without any; the
     best and the last step are saved whatever this says."""

@@ -29,7 +29,7 @@ FREE = frozenset(
         *(f"train.{key}" for key in ("group_by_length", "dataloader_num_workers", "device")),
         *(f"train.{key}" for key in ("logging_steps", "save_total_limit", "save_strategy")),
         *(f"train.{key}" for key in ("save_steps", "resume", "max_hours", "dist_timeout")),
-        *("train.async_save", "train.profile"),
+        *("train.async_save", "train.profile", "train.features_cache"),
         *(
             f"train.{key}"
             for key in ("max_nonfinite_steps", "loss_spike", "loss_spike_factor", "save_minutes")

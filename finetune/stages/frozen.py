@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
-import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from finetune.config.schema import RunConfig
-from finetune.data import cache
-from finetune.errors import StorageError
-from finetune.runs import storage
 from finetune.runs.folder import RunFolder
-from finetune.stages import augmentation, splits
-from finetune.version import __version__
+from finetune.stages import augmentation, keeping
+from finetune.stages.keeping import told
 
 if TYPE_CHECKING:
-    from finetune.training.kept import Kept, Named
-    from finetune.training.rows import Rows
+    from finetune.stages.frozen_parts import PrefixPart, TowerPart
     from finetune.training.trainer import TaskTrainer
 
-BLOCK = 16
-"""Rows computed at once: always the same ones, so that every number of ranks computes the same."""
-WORTH = 1.5
-"""Times that a row is met on average from which keeping what is computed of it saves something."""
-
 Facts = dict[str, Any]
-
-
-def folder() -> Path:
-    """Return where entries are kept: beside the prepared data."""
-    return cache.folder().with_name("frozen")
 
 
 def keep(
@@ -55,9 +34,8 @@ def keep(
         part = found_in(trainer)
         if isinstance(part, str):
             return None, part
-        parts = {"train": trainer.train_rows, "validation": trainer.validation_rows}
-        rows = {split: of for split, of in parts.items() if of is not None and len(of)}
-        found = all_kept(run, config, trainer, part, rows)
+        rows = keeping.splits_of(trainer)
+        found = keeping.all_kept(run, config, trainer, part, rows)
         if isinstance(found, str):
             part.leave()
             return None, found
@@ -71,41 +49,7 @@ def keep(
     return {"module": part.name, "bytes": total}, None
 
 
-def all_kept(
-    run: RunFolder,
-    config: RunConfig,
-    trainer: TaskTrainer,
-    part: Part,
-    rows: Mapping[str, Rows],
-) -> dict[str, Kept] | str:
-    """Return what is kept of each split, or why nothing can be."""
-    from finetune.training import kept, ranks
-
-    needed = {split: part.size(of) for split, of in rows.items()}
-    total = sum(needed.values())
-    limit = min(ranks.gathered(budget(config.train.frozen_cache_gb), trainer.args.world_size))
-    if total > limit:
-        return f"it would take {told(total)} on disk, and {told(limit)} may be taken or are free"
-    entries = {
-        split: folder() / key_of(run, trainer, part, split, len(of)) for split, of in rows.items()
-    }
-    if writes():
-        kept.make_room(folder(), total, limit, {entry.name for entry in entries.values()})
-    found: dict[str, Kept] = {}
-    for split, of in rows.items():
-        known = kept_rows(trainer, part, of, entries[split], needed[split])
-        if known is None:
-            return f"nothing can be written to {folder()}"
-        found[split] = known
-    return found
-
-
-def writes() -> bool:
-    """Tell whether this is the process of its machine that writes."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0
-
-
-def found_in(trainer: TaskTrainer) -> Part | str:
+def found_in(trainer: TaskTrainer) -> TowerPart | PrefixPart | str:
     """Return the frozen part of a model, or why there is none to keep."""
     from finetune.stages.frozen_parts import PrefixPart, TowerPart
 
@@ -123,127 +67,6 @@ def reason_against(config: RunConfig, trainer: TaskTrainer) -> str | None:
         return "there is one row"
     if augmentation.augmenter(config) is not None:
         return "rows are changed each time that they are met"
-    if times_met(trainer) < WORTH:
+    if keeping.times_met(trainer) < keeping.WORTH:
         return "each row is met about once"
     return None
-
-
-def times_met(trainer: TaskTrainer) -> float:
-    """Return how often training meets a row on average."""
-    rows, size = len(trainer.train_rows), trainer.cut.global_batch_size
-    if trainer.args.max_steps > 0:
-        return float(trainer.args.max_steps * size / rows)
-    return float(trainer.args.num_train_epochs)
-
-
-def budget(gigabytes: float) -> int:
-    """Return the bytes that may be used: as configured, and at most half of what is free."""
-    place = folder()
-    while not place.exists():
-        place = place.parent
-    return min(int(gigabytes * 1e9), shutil.disk_usage(place).free // 2)
-
-
-def told(size: int) -> str:
-    """Return a size in words."""
-    for unit, least in (("GB", 1e9), ("MB", 1e6)):
-        if size >= least:
-            return f"{size / least:.1f} {unit}"
-    return f"{size / 1e3:.0f} kB"
-
-
-def key_of(run: RunFolder, trainer: TaskTrainer, part: Part, split: str, rows: int) -> str:
-    """Return the name of an entry: the frozen weights, the rows, and how they are prepared."""
-    import torch
-    import transformers
-
-    encoded = splits.encoded_file(run, split)
-    facts = {
-        "rows": storage.sha256(run.data / f"{split}.parquet"),
-        "encoded": storage.sha256(encoded) if encoded.is_file() else None,
-        "number": rows,
-        "part": part.identity(),
-        "processor": repr(trainer.task.processor),
-        "precision": [trainer.precision, trainer.args.device.type],
-        "versions": [__version__, torch.__version__, transformers.__version__],
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def kept_rows(
-    trainer: TaskTrainer, part: Part, rows: Rows, entry: Path, needed: int
-) -> Kept | None:
-    """Return what the part makes of each row, computed by all ranks unless all know it already.
-
-    On each machine one rank writes; all of them compute where any of them finds nothing. Where
-    one of them can't write, all go without.
-    """
-    from finetune.training import kept, ranks
-
-    world = trainer.args.world_size
-    known = kept.load(entry)
-    if known is not None and not is_still(trainer, part, rows, known):
-        storage.remove_tree(entry)
-        known = None
-    if all(ranks.gathered(known is not None, world)):
-        return known
-    made = blocks(trainer, part, rows, world)
-    if known is None and writes():
-        with contextlib.suppress(StorageError, OSError):  # it is a help and no more
-            known = kept.write(entry, made, needed=needed, facts={"module": part.name})
-    if world > 1:
-        for _ in made:  # what this rank does not write; the others wait for it
-            pass
-    ranks.barrier(world)
-    known = known or kept.load(entry)
-    return known if all(ranks.gathered(known is not None, world)) else None
-
-
-def is_still(trainer: TaskTrainer, part: Part, rows: Rows, known: Kept) -> bool:
-    """Tell whether a kept row is what is computed now: code that prepares rows may have changed."""
-    from finetune.training.towers import TOLERANCE
-
-    if len(known) < len(rows):  # a pair of texts is two
-        return False
-    (_, found), *_ = part.computed(rows, [0])
-    wanted = known.row(0)
-    if found.shape != wanted.shape:
-        return False
-    apart = (found.float() - wanted.float()).norm() / found.float().norm()
-    return bool(apart <= (TOLERANCE if trainer.precision == "fp32" else 3e-2))
-
-
-def blocks(trainer: TaskTrainer, part: Part, rows: Rows, world: int) -> Iterator[Sequence[Named]]:
-    """Yield what the part makes of the rows, block by block; each rank computes its share."""
-    from finetune.training import ranks
-
-    rank = trainer.args.process_index
-    for start in range(0, len(rows), BLOCK * world):
-        own = start + rank * BLOCK
-        numbers = range(own, min(own + BLOCK, len(rows)))
-        yield from ranks.gathered(part.computed(rows, numbers) if numbers else [], world)
-
-
-class Part(Protocol):
-    """A frozen part of a model."""
-
-    name: str
-    """Where it is."""
-
-    def size(self, rows: Rows) -> int:
-        """Return the bytes of what it makes of rows, about."""
-        ...
-
-    def identity(self) -> list[Any]:
-        """Return what an entry is named by: the part's weights and what it returns."""
-        ...
-
-    def computed(self, rows: Rows, numbers: Sequence[int]) -> list[Named]:
-        """Return what it makes of some rows, on the host."""
-        ...
-
-    def use(self, rows: Mapping[str, Rows], found: Mapping[str, Kept]) -> None:
-        """Let the trainer use what is kept of each split."""
-
-    def leave(self) -> None:
-        """Leave the model as it was."""

@@ -6,17 +6,15 @@ import contextlib
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from finetune.data.kinds import Audio, Image
-from finetune.stages import splits
+from finetune.stages import keeping, splits
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from finetune.tasks.base import Batch, Features, Task
+    from finetune.tasks.base import Batch
     from finetune.training.kept import Kept, Named
     from finetune.training.prefixes import Prefix
     from finetune.training.rows import Rows
@@ -34,6 +32,7 @@ class TowerPart:
 
     def __init__(self, trainer: TaskTrainer, tower: Tower) -> None:
         self.trainer, self.tower, self.name = trainer, tower, tower.name
+        self.tolerance = tolerance(trainer)
 
     @classmethod
     def find(cls, trainer: TaskTrainer) -> TowerPart | str:
@@ -56,7 +55,7 @@ class TowerPart:
         """Return what an entry is named by."""
         tower = self.tower
         told = [tower.name, tower.part, list(tower.shape), str(tower.dtype)]
-        return [*told, weights_hash([tower.module])]
+        return [*told, *computed_in(self.trainer), weights_hash([tower.module])]
 
     def computed(self, rows: Rows, numbers: Sequence[int]) -> list[Named]:
         """Return what it makes of some rows; pictures and sound are decoded and not kept."""
@@ -70,17 +69,15 @@ class TowerPart:
         self.tower.module.train(was_training)
         return [(b"", row) for row in states.cpu().split(1)]
 
+    def series(self, rows: Rows, blocks: Iterable[Sequence[int]]) -> Iterator[list[Named]]:
+        """Yield what it makes of blocks of rows: one after the other, as a device computes."""
+        return (self.computed(rows, numbers) if numbers else [] for numbers in blocks)
+
     def use(self, rows: Mapping[str, Rows], found: Mapping[str, Kept]) -> None:
         """Let rows carry what is kept of them."""
-        carried = {
-            split: replace(
-                of, fetch=Carrying(self.trainer.task, of.raw, self.tower.key, found[split])
-            )
-            for split, of in rows.items()
-        }
         self.tower.install()
-        self.trainer.train_rows = carried["train"]
-        self.trainer.validation_rows = carried.get("validation", self.trainer.validation_rows)
+        carried = {split: functools.partial(states, kept) for split, kept in found.items()}
+        keeping.carry(self.trainer, self.tower.key, rows, carried)
 
     def leave(self) -> None:
         """Leave the model as it is: the tower was not touched."""
@@ -99,6 +96,7 @@ class PrefixPart:
 
     def __init__(self, trainer: TaskTrainer, prefix: Prefix) -> None:
         self.trainer, self.prefix, self.name = trainer, prefix, prefix.name
+        self.tolerance = tolerance(trainer)
         prefix.install()
 
     @classmethod
@@ -128,7 +126,8 @@ class PrefixPart:
         """Return what an entry is named by."""
         from finetune.training.prefix_search import below
 
-        return [self.name, weights_hash([*below(self.prefix), *self.prefix.layers])]
+        modules = [*below(self.prefix), *self.prefix.layers]
+        return [self.name, *computed_in(self.trainer), weights_hash(modules)]
 
     def computed(self, rows: Rows, numbers: Sequence[int]) -> list[Named]:
         """Return what they make of some rows, each under the hash of its tokens."""
@@ -136,6 +135,10 @@ class PrefixPart:
         with trainer.compute_loss_context_manager():
             made = self.prefix.states(trainer.task, trainer.model, batch_of(trainer, numbers, rows))
         return [(key, row.cpu()) for key, row in made]
+
+    def series(self, rows: Rows, blocks: Iterable[Sequence[int]]) -> Iterator[list[Named]]:
+        """Yield what they make of blocks of rows: one after the other, as a device computes."""
+        return (self.computed(rows, numbers) if numbers else [] for numbers in blocks)
 
     def use(self, rows: Mapping[str, Rows], found: Mapping[str, Kept]) -> None:
         """Let the layers give what is kept, wherever a loss is computed."""
@@ -166,30 +169,21 @@ def batch_of(trainer: TaskTrainer, numbers: Sequence[int], rows: Rows | None = N
     return {key: value.to(trainer.args.device) for key, value in made.items()}
 
 
-class Carrying:
-    """Row numbers → features that carry what the frozen part makes of a row, nothing decoded.
+def states(kept: Kept, number: int) -> Any:
+    """Return what is kept of a row as a batch carries it: in fp32, which holds every half."""
+    return kept.row(number).float().numpy()
 
-    Args:
-        task: Encodes what is left of the rows.
-        raw: The split.
-        key: What features call the frozen part's input.
-        kept: What it makes of each row.
-    """
 
-    def __init__(self, task: Task, raw: Any, key: str, kept: Kept) -> None:
-        media = [name for name, kind in task.columns.items() if isinstance(kind, (Image, Audio))]
-        left = raw.remove_columns([name for name in media if name in raw.column_names])
-        self.rest: Callable[..., list[Features]] = splits.Fetcher(task, left, None)
-        self.key, self.kept = key, kept
+def tolerance(trainer: TaskTrainer) -> float:
+    """Return how far states may be from those of the same row, relative to their size."""
+    from finetune.training.towers import TOLERANCE
 
-    def __call__(self, rows: Sequence[int], visits: Sequence[Any] = ()) -> list[Features]:
-        """Return the features of rows, in their order."""
-        del visits
-        found = self.rest(rows)
-        return [
-            {**features, self.key: self.kept.row(row).float().numpy()}
-            for row, features in zip(rows, found, strict=True)
-        ]
+    return TOLERANCE if trainer.precision == "fp32" else 3e-2
+
+
+def computed_in(trainer: TaskTrainer) -> list[str]:
+    """Return where a trainer computes and how exactly."""
+    return [trainer.precision, trainer.args.device.type]
 
 
 def weights_hash(modules: Sequence[nn.Module]) -> str:

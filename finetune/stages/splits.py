@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.data.kinds import Audio, Image
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
 from finetune.tasks.base import Features, Row, Task
@@ -123,12 +124,51 @@ class Fetcher:
             else {}
         )
         found = [self.cache[row] if row in self.cache else made[row] for row in rows]
+        if in_worker():
+            return found
         for row, features in made.items():
             size = sum(getattr(value, "nbytes", 64) for value in features.values())
             if self.bytes + size <= CACHED_BYTES:
                 self.cache[row] = features
                 self.bytes += size
         return found
+
+
+def in_worker() -> bool:
+    """Tell whether this process makes batches and ends with the epoch, in which rows come once."""
+    from torch.utils.data import get_worker_info
+
+    return get_worker_info() is not None
+
+
+class Carrying:
+    """Row numbers → features that carry what is kept of a row's media, nothing decoded.
+
+    Args:
+        task: Encodes what is left of the rows.
+        raw: The split.
+        key: What features call what is kept.
+        kept: Row number → its value.
+    """
+
+    def __init__(self, task: Task, raw: Any, key: str, kept: Callable[[int], Any]) -> None:
+        left = raw.remove_columns([name for name in media(task) if name in raw.column_names])
+        self.rest = Fetcher(task, left, None)
+        self.key, self.kept = key, kept
+
+    def __call__(self, rows: Sequence[int], visits: Sequence[Any] = ()) -> list[Features]:
+        """Return the features of rows, in their order."""
+        del visits
+        found = self.rest(rows)
+        return [
+            {**features, self.key: self.kept(row)}
+            for row, features in zip(rows, found, strict=True)
+        ]
+
+
+def media(task: Task) -> list[str]:
+    """Return the columns of a task that hold pictures or sound."""
+    return [name for name, kind in task.columns.items() if isinstance(kind, (Image, Audio))]
 
 
 def fetcher(

@@ -20,12 +20,14 @@ from finetune.stages import (
     augmentation,
     base_model,
     devices,
+    features,
     frozen,
     memory,
     postponed,
     reference,
     rows,
     sharing,
+    workers,
 )
 from finetune.stages.arguments import training_arguments
 from finetune.stages.devices import Device
@@ -85,6 +87,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
             padded = spare_padding(trainer, config)
         absorbed = memory.absorb_attention(config, trainer)
         planned = memory.plan(config, trainer)
+        made = {**features.keep(run, config, trainer), **workers.settle(config, trainer)}
     counts = [loading.parameter_count(model, trainable=only) for only in (True, False)]
     with quiet_transformers(), interruption.watching(), ranks.together(run, trainer):
         optimise(trainer, resumable(run, config))
@@ -120,6 +123,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
         **fused,
         **absorbed,
         **planned,
+        **made,
         **({"audio_context": heard} if heard is not None else {}),
         "frozen_part": kept,
         "frozen_because": computed,
@@ -264,7 +268,6 @@ def make_trainer(
                 settings.global_batch_size,
                 min(micro, per_rank),
                 settings.group_by_length,
-                settings.dataloader_num_workers,
             ),
             facts={"recipe": config.recipe, "seed": config.seed, **identity.identity(run)},
             seen=seen,

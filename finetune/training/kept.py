@@ -18,13 +18,22 @@ from torch import Tensor
 from finetune.errors import StorageError
 from finetune.runs import storage
 
-VALUES, OFFSETS, NAMES, FACTS = "values.bin", "offsets.npy", "names.bin", "facts.json"
+VALUES, SHAPES, NAMES, FACTS = "values.bin", "shapes.npy", "names.bin", "facts.json"
 NAME_BYTES = 16
+DIMENSIONS = 8
+"""Most that a row has."""
 DAY = 24 * 3600
 """Seconds after which a folder that nobody writes to any more is given up."""
 Named = tuple[bytes, Tensor]
 """A row's name, of `NAME_BYTES` bytes or empty, and its states."""
-STORED = {torch.float32: np.float32, torch.float16: np.float16, torch.bfloat16: np.uint16}
+STORED = {
+    torch.float32: np.float32,
+    torch.float16: np.float16,
+    torch.bfloat16: np.uint16,
+    torch.float64: np.float64,
+    torch.int64: np.int64,
+    torch.uint8: np.uint8,
+}
 """How numpy, which has no bfloat16, reads the bytes of a type."""
 
 
@@ -39,8 +48,10 @@ class Kept:
         self.folder = folder
         self.facts = storage.read_json(folder / FACTS)
         self.dtype: torch.dtype = getattr(torch, self.facts["dtype"])
-        self.width: list[int] = self.facts["width"]
-        self.offsets = np.load(folder / OFFSETS)
+        shapes = np.load(folder / SHAPES)
+        self.shapes = [tuple(int(size) for size in row if size >= 0) for row in shapes]
+        """Of each row."""
+        self.offsets = np.append(0, np.abs(shapes).prod(1).cumsum())
         told = (folder / NAMES).read_bytes()
         self.names = [told[at : at + NAME_BYTES] for at in range(0, len(told), NAME_BYTES)]
         """Of each row; none where they have no names."""
@@ -48,18 +59,18 @@ class Kept:
         kind = STORED[self.dtype]
         # an empty file cannot be mapped
         self.values = (
-            np.memmap(folder / VALUES, dtype=kind, mode="r", shape=(size, *self.width))
+            np.memmap(folder / VALUES, dtype=kind, mode="r", shape=(size,))
             if size
-            else np.zeros((0, *self.width), dtype=kind)
+            else np.zeros((0,), dtype=kind)
         )
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.shapes)
 
     def row(self, number: int) -> Tensor:
-        """Return a row's states, shape (its length, *width), in the type they were computed in."""
+        """Return a row's states, in the shape and the type that they were computed in."""
         found = np.array(self.values[self.offsets[number] : self.offsets[number + 1]])
-        states = torch.from_numpy(found)
+        states = torch.from_numpy(found).reshape(self.shapes[number])
         return states.view(torch.bfloat16) if self.dtype == torch.bfloat16 else states
 
     @property
@@ -83,7 +94,7 @@ def load(entry: Path) -> Kept | None:
 def write(
     entry: Path, blocks: Iterable[Sequence[Named]], *, needed: int, facts: dict[str, Any]
 ) -> Kept:
-    """Write rows of states, each of shape (its length, *width), and return them mapped.
+    """Write rows of states, each of a shape of its own, and return them mapped.
 
     The entry is complete or absent. Of several processes that make the same one at once, all get
     one that is sound.
@@ -98,21 +109,30 @@ def write(
         StorageError: The disk is full.
     """
     own = entry.with_name(f"{entry.name[:16]}-{uuid.uuid4().hex}")
-    offsets, width, dtype = [0], [1], torch.float32
+    shapes: list[list[int]] = []
+    dtype = torch.float32
     with storage.staged_folder(own, needed=needed) as staging:
         with (staging / VALUES).open("wb") as file, (staging / NAMES).open("wb") as named:
             for rows in blocks:
                 for name, row in rows:
                     named.write(name)
-                    width, dtype = list(row.shape[1:]), row.dtype
-                    offsets.append(offsets[-1] + len(row))
+                    dtype = row.dtype
+                    shapes.append([*row.shape, *[-1] * (DIMENSIONS - row.dim())])
                     raw = row.detach().cpu().contiguous()
                     file.write(raw.flatten().view(torch.uint8).numpy().tobytes())
-        np.save(staging / OFFSETS, np.array(offsets, dtype=np.int64))
-        hashes = {name: storage.sha256(staging / name) for name in (VALUES, OFFSETS, NAMES)}
-        known = {"dtype": str(dtype).removeprefix("torch."), "width": width, "sha256": hashes}
+        listed = np.array(shapes, dtype=np.int64).reshape(-1, DIMENSIONS)
+        np.save(staging / SHAPES, listed)
+        hashes = {name: storage.sha256(staging / name) for name in (VALUES, SHAPES, NAMES)}
+        known = {"dtype": str(dtype).removeprefix("torch."), "sha256": hashes}
         storage.write_json(staging / FACTS, {**facts, **known})
     return placed(own, entry)
+
+
+def forget(found: Kept) -> None:
+    """Let the system's memory drop what was just written, so that the disk itself is read."""
+    if hasattr(os, "posix_fadvise"):
+        with (found.folder / VALUES).open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def placed(own: Path, entry: Path) -> Kept:

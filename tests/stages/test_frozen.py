@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetune.runs.folder import RunFolder
-from finetune.stages import frozen, frozen_parts
+from finetune.stages import frozen_parts, keeping
 from tests.stages.finished import BERT, CLIP, GPT, T5, WHISPER
 from tests.training.drive import config_of, log_of, train, weights_of
 
@@ -65,7 +65,7 @@ def test_a_second_run_computes_nothing_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = trained(CLIP, tmp_path / "first")
-    monkeypatch.setattr(frozen, "blocks", None)  # whoever computes anew fails
+    monkeypatch.setattr(keeping, "blocks", None)  # whoever computes anew fails
     second, facts = trained(CLIP, tmp_path / "second")
     assert facts["frozen_part"] is not None
     assert log_of(second) == log_of(first)

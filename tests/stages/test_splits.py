@@ -93,3 +93,32 @@ def test_visited_rows_are_changed_each_time_and_never_kept(tmp_path, lazy):
     assert two["key"] == (3, 1, 2)
     assert fetch.cache == {}
     assert [item["row"] for item in fetch([3])] == ["a:3"], "without a visit the row is what it is"
+
+
+def test_a_process_that_ends_with_the_epoch_keeps_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(splits, "in_worker", lambda: True)
+    task = Encoder()
+    fetch = splits.fetcher(RunFolder(tmp_path), task, "train", Dataset.from_list(ROWS))
+    assert fetch([1]) == fetch([1])
+    assert task.encoded == ["a:1", "a:1"]
+    assert fetch.cache == {}
+
+
+def test_rows_carry_what_is_kept_and_nothing_of_the_media_is_touched():
+    from finetune.data.kinds import Image, Text
+
+    class Captions(Encoder):
+        def __init__(self):
+            super().__init__()
+            self.columns = {"image": Image(), "text": Text()}
+
+        def encode(self, rows):
+            assert all("image" not in row for row in rows)
+            return super().encode(rows)
+
+    raw = Dataset.from_list([{**row, "image": "x"} for row in ROWS])
+    fetch = splits.Carrying(Captions(), raw, "pixels", lambda number: number * 10)
+    assert fetch([3, 1], [(0, 0), (0, 0)]) == [
+        {"length": 2, "row": "a:3", "pixels": 30},
+        {"length": 2, "row": "a:1", "pixels": 10},
+    ]

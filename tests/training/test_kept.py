@@ -22,7 +22,7 @@ def written(entry: Path, states: list[kept.Named]) -> kept.Kept:
     return kept.write(entry, [states[:2], states[2:]], needed=1000, facts={"module": "x"})
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", list(kept.STORED))
 def test_rows_of_any_length_come_back_to_the_bit(tmp_path: Path, dtype: torch.dtype) -> None:
     states = rows(dtype)
     written(tmp_path / "entry", states)
@@ -34,6 +34,15 @@ def test_rows_of_any_length_come_back_to_the_bit(tmp_path: Path, dtype: torch.dt
         assert found.row(number).dtype == dtype
         assert torch.equal(found.row(number), row)
     assert found.bytes == 8 * 3 * dtype.itemsize
+
+
+def test_rows_of_different_shapes_come_back_in_their_own(tmp_path: Path) -> None:
+    states = [torch.randn(2, 3, 4), torch.randn(3, 1), torch.randn(()), torch.randn(0, 5)]
+    kept.write(tmp_path / "entry", [[(b"", row) for row in states]], needed=1000, facts={})
+    found = kept.load(tmp_path / "entry")
+    assert found is not None
+    for number, row in enumerate(states):
+        assert torch.equal(found.row(number), row)
 
 
 def test_an_entry_that_was_changed_is_not_used(tmp_path: Path) -> None:
