@@ -156,9 +156,9 @@ class TrainConfig:
     """Spare the model's layers the padding, where that is found to make no difference."""
     fused_lora: bool = True
     """Add LoRA's product to the frozen layer's in place, where that is known to equal PEFT's."""
-    absorbed_attention: bool = True
+    absorbed_attention: bool | Literal["auto"] = "auto"
     """Let a decoder's few queries look at an encoder's states themselves, without keys and values
-    of each place, where that is less to compute."""
+    of each place, where that is less to compute; auto does on a CPU."""
     frozen_cache: bool = True
     """Compute what no trained weight takes part in once per row, and keep it on disk."""
     frozen_cache_gb: float = bounded(20.0, low=0.0)

@@ -34,8 +34,13 @@ def absorb_attention(config: RunConfig, trainer: TaskTrainer) -> dict[str, Any]:
     from finetune.training import absorbed_search
 
     count, against = 0, None
-    if not config.train.absorbed_attention:
+    asked = config.train.absorbed_attention
+    if not asked:
         against = "train.absorbed_attention is false"
+    elif asked == "auto" and trainer.args.device.type != "cpu":
+        against = (
+            "what it is worth was measured on CPUs alone; train.absorbed_attention=true does it"
+        )
     elif trainer.is_sharded:
         against = "ranks share the model"
     elif not getattr(trainer.model.config, "is_encoder_decoder", False):
