@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from finetune.config.schema import RunConfig
 from finetune.data import cache
 from finetune.errors import StorageError
-from finetune.runs import storage
+from finetune.runs import entries, storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import splits
 from finetune.version import __version__
@@ -93,21 +93,21 @@ def all_kept(
     rows: Mapping[str, Rows],
 ) -> dict[str, Kept] | str:
     """Return what is kept of each split, or why nothing can be."""
-    from finetune.training import kept, ranks
+    from finetune.training import ranks
 
     needed = {split: part.size(of) for split, of in rows.items()}
     total = sum(needed.values())
     limit = min(ranks.gathered(budget(config.train.frozen_cache_gb), trainer.args.world_size))
     if total > limit:
         return f"it would take {told(total)} on disk, and {told(limit)} may be taken or are free"
-    entries = {
+    places = {
         split: folder() / key_of(run, trainer, part, split, len(of)) for split, of in rows.items()
     }
     if writes():
-        kept.make_room(folder(), total, limit, {entry.name for entry in entries.values()})
+        entries.make_room(folder(), total, limit, {place.name for place in places.values()})
     found: dict[str, Kept] = {}
     for split, of in rows.items():
-        known = kept_rows(trainer, part, of, entries[split], needed[split])
+        known = kept_rows(trainer, part, of, places[split], needed[split])
         if known is None:
             return f"nothing can be written to {folder()}"
         found[split] = known

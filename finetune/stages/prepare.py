@@ -12,7 +12,7 @@ from finetune.errors import DataError
 from finetune.models.source import BaseModel
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
-from finetune.stages import lengths, splits
+from finetune.stages import lengths, splits, tokens
 from finetune.stages.prepared import hashes
 from finetune.tasks.base import Features, Task
 
@@ -45,7 +45,7 @@ def prepare(run: RunFolder, config: RunConfig, base: BaseModel | None, *, rows: 
     if config.data.synthesize.model:
         kept = add_synthetic(config, kept, audit, quarantine)
     before = sum(len(dataset) for dataset in kept.values())
-    whole, through = kept, encoding_once(run, task)
+    whole, through = kept, encoding_once(run, config, kept)
     kept, audit["tokens"], out = lengths.apply(
         task, kept, config.data.on_overlength, seed=config.seed, through=through
     )
@@ -119,11 +119,18 @@ def settings_of(config: RunConfig, rows: Any) -> dict[str, Any]:
     }
 
 
-def encoding_once(run: RunFolder, task: Task) -> dict[str, lengths.Through]:
+def encoding_once(
+    run: RunFolder, config: RunConfig, kept: dict[str, Any]
+) -> dict[str, lengths.Through]:
     """Return, by split, what keeps model inputs that are made to be measured, where they are."""
+    task: Task = config.task
     if task.lazy or type(task).measure is not Task.measure:
         return {}
-    return {name: functools.partial(splits.writing, run, name) for name in ENCODED}
+    most = config.train.frozen_cache_gb if config.data.cache else 0.0
+    return {
+        name: functools.partial(tokens.through, run, task, name, kept[name], most)
+        for name in ENCODED
+    }
 
 
 def encoded(task: Task, dataset: Any) -> Iterator[list[Features]]:

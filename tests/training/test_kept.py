@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from finetune.runs import entries
 from finetune.training import kept
 
 
@@ -69,22 +68,6 @@ def test_no_rows_are_an_entry_too(tmp_path: Path) -> None:
     assert len(kept.write(tmp_path / "entry", [], needed=0, facts={})) == 0
 
 
-def test_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
-    for age, name in enumerate(("new", "middle", "old")):
-        written(tmp_path / name, rows(torch.float32))
-        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
-    one = kept.size_of(tmp_path / "new")
-    kept.make_room(tmp_path, one, limit=3 * one)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "new"]
-
-
-def test_what_a_run_holds_stays_however_little_room_there_is(tmp_path: Path) -> None:
-    for name in ("held", "other"):
-        written(tmp_path / name, rows(torch.float32))
-    kept.make_room(tmp_path, 1, limit=2, keep={"held"})
-    assert [path.name for path in tmp_path.iterdir()] == ["held"]
-
-
 def test_of_two_that_make_an_entry_at_once_both_get_a_sound_one(tmp_path: Path) -> None:
     states = rows(torch.float32)
 
@@ -99,18 +82,7 @@ def test_of_two_that_make_an_entry_at_once_both_get_a_sound_one(tmp_path: Path) 
 
 def test_a_broken_entry_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "entry").mkdir()
-    (tmp_path / "entry" / kept.FACTS).write_text("{")
+    (tmp_path / "entry" / entries.FACTS).write_text("{")
     assert len(written(tmp_path / "entry", rows(torch.float32))) == 3
     assert kept.load(tmp_path / "entry") is not None
     assert [path.name for path in tmp_path.iterdir()] == ["entry"]
-
-
-def test_what_was_never_finished_goes_after_a_day(tmp_path: Path) -> None:
-    for name, age in ((".old.tmp", kept.DAY + 60), (".new.tmp", 60)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / kept.VALUES).write_bytes(b"x")
-        then = time.time() - age
-        os.utime(tmp_path / name / kept.VALUES, (then, then))
-        os.utime(tmp_path / name, (then, then))
-    kept.make_room(tmp_path, 0, limit=1000)
-    assert [path.name for path in tmp_path.iterdir()] == [".new.tmp"]
