@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TIMED = 5
 """Rows whose making is measured, after one that is not."""
+ENOUGH = 1.0
+"""Seconds of measuring after which two rows have to do."""
 NOTHING = 0.05
 """Share of a row's training that its making may take without anybody noticing."""
 STEP = 0.1
@@ -144,6 +146,8 @@ def time_to_make(trainer: TaskTrainer) -> tuple[float, Sequence[Features]]:
         start = time.perf_counter()
         made += fetch([number], [(0, 0)])
         taken.append(time.perf_counter() - start)
+        if len(taken) > 1 and sum(taken) > ENOUGH:
+            break
     return statistics.median(taken[1:] or taken), made
 
 

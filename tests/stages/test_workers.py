@@ -167,6 +167,30 @@ def test_measuring_a_step_leaves_weights_gradients_randomness_and_statistics(
     assert seen == [True] * 4
 
 
+def test_rows_that_take_long_to_make_are_few_to_be_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    clock = [0.0]
+
+    def fetch(numbers: list[int], visits: Any) -> list[dict[str, int]]:
+        asked.extend(numbers)
+        clock[0] += slow
+        return [{}]
+
+    class Rows(list[int]):
+        pass
+
+    rows = Rows(range(60))
+    rows.fetch = fetch  # type: ignore[attr-defined]
+    monkeypatch.setattr(workers.time, "perf_counter", lambda: clock[0])
+    for slow, count in ((0.8, 2), (0.01, workers.TIMED + 1)):
+        asked.clear()
+        taken, made = workers.time_to_make(SimpleNamespace(train_rows=rows))  # type: ignore[arg-type]
+        assert taken == pytest.approx(slow)
+        assert len(made) == len(asked) == count
+
+
 def test_memory_that_runs_out_while_measuring_leaves_it_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
