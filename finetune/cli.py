@@ -338,10 +338,11 @@ def doctor(arguments: Sequence[str]) -> None:
 
 
 def settle() -> None:
-    """Set what must be set before torch is imported: quiet libraries, threads waiting passively."""
+    """Set what must be set before torch is imported: quiet libraries, threads that wait, memory."""
     defaults = {
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_WAIT_POLICY": "PASSIVE",
+        "THP_MEM_ALLOC_ENABLE": "1",  # torch asks for large pages: less to clear in each step
         "TORCH_CPP_LOG_LEVEL": "ERROR",
         "TRANSFORMERS_VERBOSITY": "error",
         "DATASETS_VERBOSITY": "error",

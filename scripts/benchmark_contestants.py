@@ -252,10 +252,9 @@ def steady(
 def begin_as_the_command_does() -> None:
     """Do what `python -m finetune` does before anything is imported."""
     sys.path.insert(0, str(ROOT))
-    from finetune.stages import postponed, processors
+    from finetune import cli
 
-    postponed.install()
-    processors.settle()
+    cli.settle()
 
 
 def later(ends: list[tuple[float, float]], tokens: list[int], steps: int) -> float:

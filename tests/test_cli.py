@@ -293,3 +293,39 @@ def test_a_sweep_tries_every_run_and_ends_with_the_first_failures_code(capsys, m
     assert [name.split(",")[1] for name in tried] == ["seed=1'", "seed=2'"]
     assert code == 3
     assert "1 of 2 runs failed" in err
+
+
+CLEARED = """
+import os, resource, sys
+sys.argv = ["finetune"]
+from finetune import cli
+cli.settle()
+import torch
+torch.set_num_threads(1)
+def cleared():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(12 << 20)  # 48 MiB, as the gradient of a vocabulary
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(os.environ["THP_MEM_ALLOC_ENABLE"], min(cleared() for _ in range(5)))
+"""
+PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    not PAGES.is_file() or "[madvise]" not in PAGES.read_text("utf-8"),
+    reason="this system gives large pages to all or to nobody",
+)
+@pytest.mark.parametrize("told", [None, "0"])
+def test_large_blocks_come_in_large_pages_unless_told_otherwise(told):
+    asked = {} if told is None else {"THP_MEM_ALLOC_ENABLE": told}
+    cleaned = {key: value for key, value in os.environ.items() if not key.startswith("THP_")}
+    done = subprocess.run(
+        [sys.executable, "-c", CLEARED],
+        env={**cleaned, **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, cleared = done.stdout.split()
+    assert said == (told or "1")
+    assert (int(cleared) > 5000) is (told == "0")  # pages of 4 KiB: 12,288 of them
