@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 TIMED = 5
 """Rows whose making is measured, after one that is not."""
 ENOUGH = 1.0
-"""Seconds of measuring after which two rows have to do."""
+"""Seconds of measuring after which two rows, or one step, have to do."""
 NOTHING = 0.05
 """Share of a row's training that its making may take without anybody noticing."""
 STEP = 0.1
 """Seconds that a step is taken to last where it cannot be measured."""
-TRAINED_ON_CPU = 4
+TRAINED_ON_CPU = 2
 """Rows of the batch whose training is measured on a CPU; elsewhere it is a whole micro-batch."""
 AHEAD = 2
 """Batches that a process makes ahead, beside the one that it works at."""
@@ -178,6 +178,8 @@ def time_to_train(trainer: TaskTrainer, features: Sequence[Features]) -> float |
             if device.type != "cpu":
                 torch.accelerator.synchronize()
             taken = time.perf_counter() - start
+            if taken > ENOUGH:  # beside it what is done once is little
+                break
     except RuntimeError:  # memory ran out; training itself cuts batches smaller
         return None
     finally:
