@@ -175,7 +175,8 @@ class TrainConfig:
     early_stopping_patience: int | None = bounded(low=1)
     """Stop after this many evaluations without a better primary metric."""
     load_best_model_at_end: bool = True
-    """Export the checkpoint with the best primary metric on validation, not the last."""
+    """Export the checkpoint with the best primary metric on validation, not the last; of equal ones
+    the lower validation loss decides, then the later step."""
     save_total_limit: int = bounded(2, low=1)
     """Checkpoints kept; the best and the last always are."""
     dataloader_num_workers: int | Literal["auto"] = bounded("auto", low=0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from finetune.runs.folder import RunFolder
 
@@ -29,4 +31,14 @@ def say_data(run: RunFolder) -> None:
         sys.stderr.write(
             f"   {tokens['truncated_rows']} rows are cut at {tokens['limit']} tokens; "
             f"{tokens['tokens_lost']} tokens are lost\n"
+        )
+
+
+def say_kept(facts: Mapping[str, Any], primary: str) -> None:
+    """Say which step is kept, where that is not the last one."""
+    if facts["kept"] != f"step-{facts['steps']}":
+        step = str(facts["kept"]).removeprefix("step-")
+        sys.stderr.write(
+            f"   step {step} of {facts['steps']} is kept: the best by {primary} on the validation "
+            "rows, by loss where that is equal\n"
         )

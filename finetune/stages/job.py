@@ -14,7 +14,7 @@ from finetune.errors import FinetuneError, GateError, Interrupted
 from finetune.models.source import BaseModel
 from finetune.runs.folder import RunFolder
 from finetune.stages import devices, prepared
-from finetune.stages.announce import say, say_data
+from finetune.stages.announce import say, say_data, say_kept
 from finetune.stages.devices import Device
 from finetune.stages.processes import (
     end_group,
@@ -183,6 +183,7 @@ def lead(
 
         with run.stage("train") as facts:
             facts.update(train(run, config, base))
+            say_kept(facts, config.task.primary)
         record_strategy(run, config)
     end_group()
     if not run.is_done("export"):

@@ -25,6 +25,8 @@ class Seen:
     """Steps that were left out since a number was not finite."""
     halvings: int = 0
     """How often micro-batches were halved since memory had run out."""
+    best_loss: float | None = None
+    """Validation loss of the best evaluation."""
     watch: LossWatch = field(default_factory=LossWatch)
     """Looks out for losses out of the ordinary."""
 

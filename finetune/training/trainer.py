@@ -16,6 +16,7 @@ from transformers import Trainer
 from finetune.tasks.base import CoupledTask, Task
 from finetune.training import batching, checkpoint, layout, ranks, resuming, sampling, validation
 from finetune.training.batching import Batching, StepBatch
+from finetune.training.best import wins_tie
 from finetune.training.events import Events
 from finetune.training.exchange import Exchange
 from finetune.training.loader import StepDataset, StepLoader, heed_the_parent_alone, only
@@ -213,11 +214,14 @@ class TaskTrainer(Trainer):
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Remember the best step, and have it saved whatever else asks for checkpoints."""
-        best = bool(super()._determine_best_metric(metrics, trial))
-        if best:
+        known = {"best": self.state.best_metric, "best_loss": self.seen.best_loss}
+        ahead = bool(super()._determine_best_metric(metrics, trial))
+        ahead = ahead or wins_tie(metrics, str(self.args.metric_for_best_model), **known)
+        if ahead:
             self.state.best_global_step = self.state.global_step
+            self.seen.best_loss = metrics["eval_loss"]
             self.control.should_save = True
-        return best
+        return ahead
 
     # -- checkpoints ---------------------------------------------------------------------------
 

@@ -25,3 +25,10 @@ def test_the_data_stage_says_counts_messages_and_what_was_cut(tmp_path, capsys):
 def test_a_stage_is_said_in_a_line(capsys):
     announce.say("train", "something")
     assert capsys.readouterr().err == "train     something\n"
+
+
+def test_a_kept_step_is_said_where_it_is_not_the_last(capsys):
+    announce.say_kept({"kept": "step-9", "steps": 27}, "exact_match")
+    assert "step 9 of 27 is kept: the best by exact_match" in capsys.readouterr().err
+    announce.say_kept({"kept": "step-27", "steps": 27}, "exact_match")
+    assert capsys.readouterr().err == ""

@@ -10,7 +10,7 @@ from finetune.runs import storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import train as stage
 from finetune.tasks.text_classification import TextClassification
-from finetune.training import checkpoint
+from finetune.training import checkpoint, validation
 from finetune.training.trainer import TaskTrainer
 from tests.training.drive import config_of, log_of, train, weights_of
 
@@ -274,6 +274,27 @@ def test_patience_survives_a_resume(tmp_path, monkeypatch):
     cut, resumed = train(config_of(BERT, tmp_path / "cut", *options))
     assert lasting(resumed) == lasting(facts)
     assert log_of(cut) == log_of(whole)
+
+
+@pytest.mark.parametrize(("losses", "kept"), [((5.5, 3.3, 2.9), 3), ((2.0, 1.0, 1.5), 2)])
+def test_a_tie_keeps_the_step_with_the_lower_validation_loss_also_after_a_resume(
+    tmp_path, monkeypatch, losses, kept
+):
+    given = {}
+    monkeypatch.setattr(
+        validation,
+        "scores",
+        lambda *_: {"eval_accuracy": 0.0, "eval_loss": next(given["losses"])},
+    )
+    config = config_of(BERT, tmp_path, "train.max_steps=3", *EVERY_STEP)
+    given["losses"] = iter(losses)
+    with monkeypatch.context() as patch:
+        cut_power(patch, lambda trainer: trainer.state.global_step == 3)
+        with pytest.raises(PowerCut):
+            train(config)
+    given["losses"] = iter(losses[2:])
+    _, facts = train(config)
+    assert (facts["best_step"], facts["kept"]) == (kept, f"step-{kept}")
 
 
 @pytest.mark.parametrize("steps", [4, 7])
