@@ -19,6 +19,8 @@ from finetune.metrics.base import Array, Metric
 
 CHUNK = 4_000_000
 """Bootstrap weights held at once: 32 MB, whatever the number of rows and resamples."""
+FEWEST_ROWS = 10
+"""Below these no difference is tested: a resample of a handful of rows knows next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """First model minus second on the same rows, with interval and two-sided p-value."""
+    """First model minus second on the same rows, with interval and two-sided p-value.
+
+    Neither is known on fewer rows than `FEWEST_ROWS`; nor an interval where all rows differ alike,
+    so that resampling cannot vary.
+    """
 
     difference: float
-    low: float
-    high: float
-    p_value: float
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float | None]:
         """Return plain floats for strict JSON."""
         return asdict(self)
 
@@ -120,27 +126,31 @@ def paired_difference(
     """Compare two models on the same resampled rows; raises as `estimate` does.
 
     The difference is `a` minus `b` also when lower is better. `p_value` is two-sided: twice the
-    smaller share of resamples on either side of zero, never below 2 / (resamples + 1).
+    smaller share of resamples on either side of zero, never below 2 / (resamples + 1), and never
+    below what the sign test gives when every row points the same way.
     """
     _check(confidence, resamples)
     first = metric.measure(predictions_a, references)
     second = metric.measure(predictions_b, references)
-    width = first.shape[1]
+    width, rows = first.shape[1], len(first)
     both = np.concatenate([first, second], axis=1)
+    whole = both.sum(axis=0)
+    observed = float(metric.value(whole[:width]) - metric.value(whole[width:]))
+    if rows < FEWEST_ROWS:
+        return Difference(observed)
     differences = np.concatenate(
         [
             metric.value(sums[:, :width]) - metric.value(sums[:, width:])
             for sums in resampled_sums(both, resamples, seed)
         ]
     )
-    whole = both.sum(axis=0)
-    observed = float(metric.value(whole[:width]) - metric.value(whole[width:]))
     # One resample is the data itself, so no p-value is ever 0 (Davison & Hinkley 1997, §4.2).
     smaller = min(int(np.sum(differences <= 0)), int(np.sum(differences >= 0)))
+    p_value = min(1.0, max(2 * (smaller + 1) / (resamples + 1), 2.0 ** (1 - rows)))
+    if observed and np.ptp(differences) <= 1e-9 * abs(observed):
+        return Difference(observed, p_value=p_value)
     bounds = interval(observed, differences, confidence)
-    return Difference(
-        observed, bounds.low, bounds.high, min(1.0, 2 * (smaller + 1) / (resamples + 1))
-    )
+    return Difference(observed, bounds.low, bounds.high, p_value)
 
 
 def interval(value: float, replicates: Array, confidence: float) -> Estimate:

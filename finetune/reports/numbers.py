@@ -84,11 +84,14 @@ def plain(value: float, places: int | None = None, *, signed: bool = False) -> s
 
 
 def interval(estimate: Estimate, places: int | None = None, *, signed: bool = False) -> str:
-    """Write ``0.917 [0.899, 0.934]``, or the value alone when the interval is unknown."""
+    """Write ``0.917 [0.899, 0.934]``, or the value alone when the interval is unknown.
+
+    So it is when it has no width: rows that are all alike leave nothing to resample.
+    """
     if places is None:
         places = decimals([estimate.value, estimate.low, estimate.high])
     value = plain(estimate.value, places, signed=signed)
-    if estimate.low is None or estimate.high is None:
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return value
     low = plain(estimate.low, places, signed=signed)
     return f"{value} [{low}, {plain(estimate.high, places, signed=signed)}]"

@@ -47,6 +47,7 @@ def tiles(facts: Facts) -> list[dict[str, str]]:
             "same": "not distinguishable",
             "worse": "worse",
             "untested": "not tested",
+            "few": "too few rows to tell",
         }
         for each in comparisons:
             base = each.baseline == "base_model"
@@ -230,6 +231,6 @@ def slices(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _range(estimate: Estimate, places: int) -> str:
-    if estimate.low is None or estimate.high is None:
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return "no interval"
     return f"{plain(estimate.low, places)} to {plain(estimate.high, places)}"

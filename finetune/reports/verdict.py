@@ -2,7 +2,8 @@
 
 A comparison has three honest outcomes, decided by the paired interval of the difference on the
 same test rows: the interval excludes zero on the good side (better), on the bad side (worse), or
-it includes zero (not distinguishable). Without an interval nothing is claimed.
+it includes zero (not distinguishable). Where every row differs by the same there is no interval,
+and the p-value decides; without either, or on a handful of rows, nothing is claimed.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from finetune.reports import names
+from finetune.reports import cautions, names
 from finetune.reports.data.dangers import dangers
 from finetune.reports.facts import dig, objects
 from finetune.reports.numbers import (
     Estimate,
-    count,
+    counted,
     decimals,
     interval,
     number,
@@ -24,15 +25,15 @@ from finetune.reports.numbers import (
     shared_decimals,
 )
 
-Outcome = Literal["better", "same", "worse", "untested"]
+Outcome = Literal["better", "same", "worse", "untested", "few"]
 Tone = Literal["good", "neutral", "bad"]
 
-FEW_TEST_ROWS = 100
 _TONES: dict[Outcome, Tone] = {
     "better": "good",
     "same": "neutral",
     "worse": "bad",
     "untested": "neutral",
+    "few": "neutral",
 }
 
 
@@ -52,6 +53,7 @@ class Comparison:
     outcome: Outcome
     reference: Estimate
     difference: Estimate
+    rows: float | None = None
 
     @property
     def tone(self) -> Tone:
@@ -59,10 +61,31 @@ class Comparison:
         return _TONES[self.outcome]
 
 
-def outcome(difference: Estimate, *, greater_is_better: bool) -> Outcome:
-    """Decide a comparison from the paired interval of (fine-tuned − baseline)."""
+def outcome(
+    difference: Estimate,
+    *,
+    greater_is_better: bool,
+    rows: float | None = None,
+    chance: float | None = None,
+    confidence: float = 0.95,
+) -> Outcome:
+    """Decide a comparison from the paired interval of (fine-tuned − baseline).
+
+    Args:
+        difference: The difference with its interval, if it has one.
+        greater_is_better: Whether a higher value is a better model.
+        rows: Test rows, where known.
+        chance: The p-value, where known; decides where there is no interval.
+        confidence: How sure a difference without an interval has to be.
+    """
+    if rows is not None and rows < cautions.TOO_FEW_ROWS:
+        return "few"
     if difference.low is None or difference.high is None:
-        return "untested"
+        if chance is None or not difference.value:
+            return "untested"
+        if chance > 1 - confidence:
+            return "same"
+        return "better" if (difference.value > 0) == greater_is_better else "worse"
     if difference.low <= 0 <= difference.high:
         return "same"
     return "better" if (difference.low > 0) == greater_is_better else "worse"
@@ -73,6 +96,7 @@ def compare(metrics: dict[str, Any]) -> list[Comparison]:
     primary = str(metrics.get("primary_metric"))
     greater = metrics.get("greater_is_better") is not False
     value = Estimate.read(dig(metrics, "test", primary))
+    rows = number(dig(metrics, "rows", "test"))
     known = {
         name: estimate
         for name, scores in objects(metrics.get("baselines")).items()
@@ -86,9 +110,16 @@ def compare(metrics: dict[str, Any]) -> list[Comparison]:
         chosen.append(_best(simple, greater))
     found = []
     for name in chosen:
-        difference = _difference(dig(metrics, "comparisons", name), primary, value, known[name])
-        result = outcome(difference, greater_is_better=greater)
-        found.append(Comparison(name, result, known[name], difference))
+        raw = dig(metrics, "comparisons", name)
+        difference, believed = _difference(raw, primary, value, known[name])
+        result = outcome(
+            difference,
+            greater_is_better=greater,
+            rows=rows,
+            chance=number(dig(raw, "p_value")) if believed else None,
+            confidence=number(metrics.get("confidence")) or 0.95,
+        )
+        found.append(Comparison(name, result, known[name], difference, rows))
     return found
 
 
@@ -99,6 +130,9 @@ def headline(metrics: dict[str, Any]) -> Sentence:
         return Sentence("The model has not been evaluated yet.")
     if not comparisons:
         return Sentence("There is nothing to compare the model with.")
+    if comparisons[0].outcome == "few":
+        few = counted(comparisons[0].rows, "test row")
+        return Sentence(f"Too few rows to tell: {few} cannot show whether fine-tuning helped.")
     phrases = {
         "better": "clearly better than",
         "same": "not distinguishable from",
@@ -124,11 +158,11 @@ def verdict(metrics: dict[str, Any]) -> list[Sentence]:
     comparisons = compare(metrics)
     places = shared_decimals([value, *(each.reference for each in comparisons)])
     rows = number(dig(metrics, "rows", "test"))
-    on = f"On {count(rows)} test rows, the" if rows is not None else "On the test rows, the"
+    on = f"On {counted(rows, 'test row')}, the" if rows is not None else "On the test rows, the"
     confidence = number(metrics.get("confidence")) or 0.95
     direction = "" if greater else " (lower is better)"
     level = (
-        f" ({confidence * 100:.3g}\N{NO-BREAK SPACE}% interval)" if value.low is not None else ""
+        f" ({confidence * 100:.3g}\N{NO-BREAK SPACE}% interval)" if value.low != value.high else ""
     )
     sentences = [
         Sentence(
@@ -149,7 +183,7 @@ def warnings(
     metrics: dict[str, Any], audit: dict[str, Any], manifest: dict[str, Any]
 ) -> list[Sentence]:
     """Return what a reader must know before trusting the figures."""
-    found = [*dangers(audit), *_test_warnings(metrics)]
+    found = [*dangers(audit), *cautions.cautions(metrics)]
     parity = objects(dig(manifest, "stages", "export", "parity"))
     difference, tolerance = (
         number(parity.get("max_abs_difference")),
@@ -169,62 +203,19 @@ def warnings(
     return [Sentence(text, "bad") for text in found]
 
 
-def _test_warnings(metrics: dict[str, Any]) -> list[str]:
-    found = []
-    rows = number(dig(metrics, "rows", "test"))
-    if rows is not None and rows < FEW_TEST_ROWS:
-        found.append(
-            f"There are only {count(rows)} test rows; below {FEW_TEST_ROWS} even the intervals are "
-            "rough."
-        )
-    empty = [
-        names.shorten(label, 30)
-        for label, scores in objects(metrics.get("per_class")).items()
-        if dig(scores, "support") == 0
-    ]
-    if empty:
-        more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
-        quoted = ", ".join(f"“{label}”" for label in empty[:3])
-        found.append(f"No test row has the class {quoted}{more}: nothing is known about it.")
-    found += _weak_slices(metrics)
-    return found
-
-
-def _weak_slices(metrics: dict[str, Any]) -> list[str]:
-    primary = str(metrics.get("primary_metric"))
-    greater = metrics.get("greater_is_better") is not False
-    overall = Estimate.read(dig(metrics, "test", primary))
-    if overall is None:
-        return []
-    found = []
-    for column, values in objects(metrics.get("slices")).items():
-        for value, scores in objects(values).items():
-            part = Estimate.read(dig(scores, primary))
-            if part is None or part.low is None:
-                continue
-            weak = (
-                part.bounds[1] < overall.bounds[0]
-                if greater
-                else part.bounds[0] > overall.bounds[1]
-            )
-            if weak:
-                found.append(
-                    f"Rows with {names.shorten(column, 30)} = “{names.shorten(value, 30)}” are "
-                    f"served clearly worse than the rest: {names.metric(primary)} {interval(part)} "
-                    f"on {count(scores.get('rows'))} rows."
-                )
-    return found
-
-
 def _sentence(comparison: Comparison, places: int) -> Sentence:
     who = f"the {_who(comparison.baseline)} ({interval(comparison.reference, places)})"
     by = interval(comparison.difference, signed=True)
+    alike = comparison.difference.low is None
+    zero = "which chance can explain" if alike else "an interval that includes zero"
     text = {
         "better": f"Clearly better than {who}: difference {by}.",
-        "same": f"Not distinguishable from {who}: difference {by}, an interval that includes zero.",
+        "same": f"Not distinguishable from {who}: difference {by}, {zero}.",
         "worse": f"Worse than {who}: difference {by}.",
         "untested": f"Against {who} the difference is {by}, but no paired interval was recorded, "
         "so chance is not excluded.",
+        "few": f"Against {who} the difference is {by}; {counted(comparison.rows, 'row')} cannot "
+        "tell a gain from chance.",
     }[comparison.outcome]
     return Sentence(text, comparison.tone)
 
@@ -246,16 +237,18 @@ def _goal(metrics: dict[str, Any]) -> Sentence | None:
     return Sentence(text, "good" if tone == "good" else "bad")
 
 
-def _difference(raw: Any, primary: str, value: Estimate, reference: Estimate) -> Estimate:
-    """Return the recorded paired difference, or the bare one when it cannot be used."""
+def _difference(
+    raw: Any, primary: str, value: Estimate, reference: Estimate
+) -> tuple[Estimate, bool]:
+    """Return the recorded paired difference, or the bare one when it cannot be used, and which."""
     bare = Estimate(value.value - reference.value)
     recorded = Estimate.read(raw)
     if recorded is None or objects(raw).get("metric", primary) != primary:
-        return bare
+        return bare, False
     # A difference taken the other way round would turn the verdict on its head.
     if recorded.value * bare.value < 0 and abs(recorded.value - bare.value) > 1e-9:
-        return bare
-    return recorded
+        return bare, False
+    return recorded, True
 
 
 def _best(baselines: dict[str, Estimate], greater: bool) -> str:

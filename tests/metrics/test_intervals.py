@@ -126,6 +126,23 @@ def test_a_model_does_not_differ_from_itself() -> None:
     assert found.as_dict() == {"difference": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}
 
 
+@pytest.mark.parametrize("rows", [1, 3, 9])
+def test_a_handful_of_rows_tests_no_difference(rows: int) -> None:
+    found = paired_difference(accuracy, ["b"] * rows, ["a"] * rows, ["a"] * rows)
+    assert found.as_dict() == {"difference": -1.0, "low": None, "high": None, "p_value": None}
+
+
+@pytest.mark.parametrize(("rows", "chance"), [(10, 2**-9), (500, 2 / 1001)])
+def test_rows_that_all_differ_alike_have_no_interval_and_the_sign_test_s_p(
+    rows: int, chance: float
+) -> None:
+    found = paired_difference(accuracy, ["a"] * rows, ["b"] * rows, ["a"] * rows)
+    assert (found.difference, found.low, found.high) == (1.0, None, None)
+    assert found.p_value == pytest.approx(max(chance, 2 / 1001))
+    few = paired_difference(accuracy, ["a"] * 10, ["b"] * 10, ["a"] * 10, resamples=100_000)
+    assert few.p_value == 2**-9
+
+
 def test_without_a_true_difference_p_is_small_as_seldom_as_it_says() -> None:
     generator = np.random.default_rng(0)
     values = [
