@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from finetune.data.kinds import Kind, Label, Text
+from finetune.errors import DataError
 from finetune.tasks import baselines, losses, pooled
 from finetune.tasks.base import (
     Baseline,
@@ -72,9 +73,16 @@ class TextClassification(Task):
 
         Raises:
             ConfigError: `class_weights` names a label that the data don't have.
+            DataError: There is one label only, so that nothing can be told apart.
         """
         super().learn(audit)
         counts = (audit.get("class_splits") or {}).get("train") or audit.get("classes") or {}
+        if len(counts) == 1:
+            raise DataError(
+                f"All {sum(counts.values())} training rows have the same label, so that there is "
+                "nothing to tell apart.",
+                fix="Give rows of at least two labels, and check data.columns.label.",
+            )
         self.weights = losses.class_weights(self.class_weights, counts, self.labels)
 
     def load_processor(self, folder: Path) -> Any:

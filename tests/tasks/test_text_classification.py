@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from finetune.errors import DataError
 from finetune.models.load import LoadOptions
 from finetune.tasks.text_classification import TextClassification
+from tests.contracts.cases import compose, prepared
 from tests.models.bases import TINY
 
 
@@ -38,6 +40,16 @@ def test_labels_are_numbers_of_the_learnt_names(task: TextClassification) -> Non
     rows = [{"text": "a", "label": "yes"}, {"text": "b", "label": "no"}]
     assert task.labels == ["no", "yes"]
     assert task.collate(task.encode(rows))["labels"].tolist() == [1, 0]
+
+
+def test_training_rows_of_one_label_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    counts = {"classes": {"yes": 3, "no": 2}, "class_splits": {"train": {"yes": 3}}}
+    with pytest.raises(DataError, match="All 3 training rows have the same label"):
+        TextClassification().learn(counts)
+    file = tmp_path / "rows.csv"
+    file.write_text("text,label\n" + "".join(f"text {n} of mine,a\n" for n in range(40)))
+    with pytest.raises(DataError, match="same label"):
+        prepared(compose(TextClassification.tag, tmp_path / "run", f"data.path={file}"))
 
 
 def test_rows_without_labels_make_a_batch_without(task: TextClassification) -> None:
