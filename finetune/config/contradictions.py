@@ -47,6 +47,12 @@ def contradictions(config: RunConfig) -> list[str]:
             f"`train.micro_batch_size` ({train.micro_batch_size}) is larger than "
             f"`train.global_batch_size` ({train.global_batch_size})."
         )
+    if config.task.trains and train.global_batch_size < config.task.least_batch:
+        found.append(
+            f"`train.global_batch_size` is {train.global_batch_size}, but "
+            f"{config.task.tag} learns by comparing the rows of a batch with each other: give at "
+            f"least {config.task.least_batch}."
+        )
     if (
         config.export.merge_base == "dequantised"
         and getattr(config.strategy, "quantization", None) is None

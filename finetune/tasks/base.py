@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from finetune.metrics.base import Metric
+    from finetune.metrics.retrieval import AnyRank
     from finetune.models.load import Loaded, LoadOptions
 
 Row = Mapping[str, Any]
@@ -34,7 +35,7 @@ class Prediction(NamedTuple):
     """The answer, in the terms of the data: a label, a text, a rank."""
     score: float | None = None
     """How sure: a probability, a similarity or a mean token log-probability."""
-    rank: int | None = None
+    rank: int | AnyRank | None = None
     """Place of the right answer among all candidates, 1-based, when there are candidates."""
 
 
@@ -56,6 +57,8 @@ class Task(ABC):
     """Whether rows are encoded when a batch is made (pictures, sound), not before training."""
     trains: ClassVar[bool] = True
     """Whether there is anything to train."""
+    least_batch: ClassVar[int] = 1
+    """Fewest rows of a global batch that anything is learnt from."""
     divisible: ClassVar[str | None] = None
     """Column that may be cut into several rows where it is too long; None if none may."""
     row_metrics: ClassVar[Sequence[str]] = ()
@@ -202,6 +205,8 @@ class CoupledTask(Task):
     The trainer embeds every micro-batch of every rank, asks for the loss of all embeddings
     together, and sends its gradient back through each micro-batch (GradCache, Gao et al. 2021).
     """
+
+    least_batch: ClassVar[int] = 2
 
     @abstractmethod
     def embed(self, model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:

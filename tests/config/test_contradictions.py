@@ -26,6 +26,10 @@ PAIRS = [
         ["train.micro_batch_size=64", "train.global_batch_size=32"],
         ["`train.micro_batch_size`", "`train.global_batch_size`"],
     ),
+    (
+        ["recipe=clip/image_text", "train.global_batch_size=1"],
+        ["`train.global_batch_size` is 1", "zero-shot-image-classification"],
+    ),
     (["export.merge_base=dequantised"], ["`export.merge_base=dequantised`", "qlora"]),
     (["evaluate.goal.metric=accuracy"], ["`evaluate.goal.metric`", "`evaluate.goal.target`"]),
 ]
