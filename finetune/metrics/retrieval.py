@@ -1,12 +1,12 @@
 """Retrieval: recall at k, mean rank and reciprocal rank, from the rank of the first right item.
 
-Predictions are ranks from `ranks`, 1 is best; references are ignored.
+Predictions are ranks from `ranks`, 1 is best; references are ignored. `AnyRank` stands for a guess.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,16 @@ import numpy.typing as npt
 from finetune.errors import DataError, NumericsError
 from finetune.metrics.base import Array, Metric, row_mean, with_count
 from finetune.metrics.classification import accuracy
+
+
+@dataclass(frozen=True)
+class AnyRank:
+    """The rank that blind guessing gives: each of so many candidates equally likely to be first.
+
+    It counts as its expectation, so that chance has no luck.
+    """
+
+    candidates: int
 
 
 def same(queries: Sequence[Any], items: Sequence[Any]) -> npt.NDArray[np.bool_]:
@@ -76,7 +86,21 @@ def ranks(similarity: npt.ArrayLike, relevant: npt.ArrayLike) -> npt.NDArray[np.
 def _mean_of(rate: Callable[[Array], npt.ArrayLike]) -> Callable[..., Array]:
     def statistics(predictions: Sequence[Any], references: Sequence[Any]) -> Array:
         del references  # a rank has looked at them already
-        return with_count(rate(np.asarray(predictions, dtype=np.float64)))
+        guesses = {rank for rank in predictions if isinstance(rank, AnyRank)}
+        expected = {
+            guess: float(np.asarray(rate(np.arange(1.0, guess.candidates + 1))).mean())
+            for guess in guesses
+        }
+        known = [1.0 if isinstance(rank, AnyRank) else rank for rank in predictions]
+        found = np.asarray(rate(np.asarray(known, dtype=np.float64)), dtype=np.float64)
+        return with_count(
+            [
+                expected[rank] if isinstance(rank, AnyRank) else value
+                for rank, value in zip(predictions, found, strict=True)
+            ]
+            if guesses
+            else found
+        )
 
     return statistics
 
@@ -106,8 +130,20 @@ mrr = Metric(
     row_mean,
     description="Mean reciprocal rank of the first right item, 0 to 1.",
 )
+
+
+def _chosen(predictions: Sequence[Any], references: Sequence[Any]) -> Array:
+    return with_count(
+        [
+            1 / given.candidates if isinstance(given, AnyRank) else str(given) == str(wanted)
+            for given, wanted in zip(predictions, references, strict=True)
+        ]
+    )
+
+
 zero_shot_accuracy = replace(
     accuracy,
     name="zero_shot_accuracy",
+    statistics=_chosen,
     description="Share of rows whose nearest class description is the true one, 0 to 1.",
 )

@@ -242,7 +242,7 @@ class ZeroShotImageClassification(CoupledTask):
         return [prediction.rank for prediction in predictions]
 
     def baselines(self) -> dict[str, Baseline]:
-        """A caption drawn at random."""
+        """A caption chosen blindly."""
         return {"chance": baselines.chance("text")}
 
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from finetune.errors import DataError, NumericsError
 from finetune.metrics import find
-from finetune.metrics.retrieval import ranks, same
+from finetune.metrics.retrieval import AnyRank, ranks, same
 
 
 def test_the_rank_counts_the_wrong_items_before_the_right_one() -> None:
@@ -60,3 +60,8 @@ def test_shapes_that_do_not_fit_are_refused(relevant: object) -> None:
 def test_a_similarity_that_is_not_a_number_names_its_query() -> None:
     with pytest.raises(NumericsError, match="query 1"):
         ranks([[0.0, 1.0], [np.nan, 1.0]], [0, 1])
+
+
+def test_a_guess_beside_ranks_counts_as_its_expectation() -> None:
+    assert find("recall_at_1")([AnyRank(4), 1, 2], [0, 0, 0]) == pytest.approx((0.25 + 1 + 0) / 3)
+    assert find("zero_shot_accuracy")([AnyRank(4), "a"], ["a", "a"]) == pytest.approx(1.25 / 2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from finetune.metrics import find
 from finetune.tasks import baselines
 
 TRAIN = [
@@ -52,9 +55,18 @@ def test_the_nearest_neighbour_takes_empty_texts() -> None:
     assert values(baselines.nearest_neighbour("text", "label")(rows, rows[1:])) == ["b"]
 
 
-def test_chance_repeats_itself_and_ranks_within_the_candidates() -> None:
-    rows = [{"text": str(number % 5)} for number in range(50)]
+@pytest.mark.parametrize("captions", [3, 64])
+def test_chance_is_scored_by_its_expectation_and_agrees_with_itself(captions: int) -> None:
+    rows = [{"text": str(number % captions)} for number in range(2 * captions)]
     found = baselines.chance("text")([], rows)
-    assert found == baselines.chance("text")([], rows)
-    assert {prediction.rank for prediction in found} == {1, 2, 3, 4, 5}
-    assert {prediction.value for prediction in found} <= set("01234")
+    ranks, references = [each.rank for each in found], [row["text"] for row in rows]
+    drawn = range(1, captions + 1)
+    expected = {
+        "recall_at_1": 1 / captions,
+        "recall_at_5": min(5, captions) / captions,
+        "mean_rank": (captions + 1) / 2,
+        "mrr": sum(1 / rank for rank in drawn) / captions,
+    }
+    for name, value in expected.items():
+        assert find(name)(ranks, references) == pytest.approx(value), name
+    assert find("zero_shot_accuracy")(values(found), references) == pytest.approx(1 / captions)
