@@ -27,10 +27,17 @@ def say_data(run: RunFolder) -> None:
     for message in audit.get("messages", []):
         sys.stderr.write(f"   {message}\n")
     tokens = audit.get("tokens") or {}
-    if tokens.get("truncated_rows"):
+    if cut := tokens.get("truncated_rows"):
         sys.stderr.write(
-            f"   {tokens['truncated_rows']} rows are cut at {tokens['limit']} tokens; "
-            f"{tokens['tokens_lost']} tokens are lost\n"
+            f"   {cut} {'row is' if cut == 1 else 'rows are'} cut at {tokens['limit']} tokens; "
+            f"tokens lost: {tokens['tokens_lost']}\n"
+        )
+    sound = tokens.get("audio_seconds") or {}
+    if unheard := sound.get("unheard_rows"):
+        sys.stderr.write(
+            f"   {unheard} {'recording is' if unheard == 1 else 'recordings are'} longer than the "
+            f"{sound['window']:g} s that the model hears at once: sound beyond is not heard, its "
+            "words stay in the transcript (data.on_overlength=drop leaves such rows out)\n"
         )
 
 

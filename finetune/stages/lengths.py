@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 from finetune.errors import ConfigError, DataError
 from finetune.models.processor import token_limit
 from finetune.stages import splits
+from finetune.stages.distribution import histogram, padding
 from finetune.tasks.base import Features, Task
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-BINS = 20
 SECONDS_OF_A_WINDOW = 30.0
-"""What a Whisper-style encoder hears at once; longer recordings are cut into such windows."""
-MICRO_BATCH = 32
+"""What a Whisper-style encoder hears at once."""
+NO_ANSWER = "has no answer left within the model's length"
+LONG, UNHEARD = "is longer than the model takes", "has more sound than the model hears at once"
 Through = Callable[[Iterator[list[Features]]], Iterator[list[Features]]]
 
 
@@ -121,7 +122,8 @@ def apply(
         long = sizes.overlong if policy == "drop" else sizes.overlong & False
         empty = ~sizes.trainable if name == "train" else sizes.trainable & False
         stay[name] = ~(long | empty)
-        kept[name], left = _without(dataset, stay[name], long)
+        by_tokens = long & (sizes.tokens > sizes.kept)
+        kept[name], left = _without(dataset, stay[name], long, by_tokens)
         out += left
     tokens = summary(task, measured, stay, policy, seed=seed)
     if divided:
@@ -143,20 +145,21 @@ def refuse_overlong(datasets: dict[str, Any], measured: dict[str, Measures]) -> 
         raise DataError(
             f"{count:,} row{'s are' if count > 1 else ' is'} longer than the model takes, such as "
             f"{', '.join(places[:5])}.",
-            fix="Raise task.max_length, shorten the rows, or set data.on_overlength=truncate, "
-            "drop or split.",
+            fix="Raise task.max_length (recordings: none is heard beyond the encoder's window), "
+            "shorten the rows, or set data.on_overlength=truncate, drop or split.",
         )
 
 
-def _without(dataset: Any, stays: Any, long: Any) -> tuple[Any, list[dict[str, Any]]]:
+def _without(
+    dataset: Any, stays: Any, long: Any, by_tokens: Any
+) -> tuple[Any, list[dict[str, Any]]]:
     import numpy as np
 
     if stays.all():
         return dataset, []
     out = []
-    reasons = "has no answer left within the model's length", "is longer than the model takes"
     for row in np.flatnonzero(~stays).tolist():
-        reason = reasons[bool(long[row])]
+        reason = LONG if by_tokens[row] else UNHEARD if long[row] else NO_ANSWER
         entry = {"id": str(dataset[row]["id"]), "step": "lengths", "column": None}
         out.append({**entry, "reason": reason})
     return dataset.select(np.flatnonzero(stays)), out
@@ -230,9 +233,12 @@ def summary(
 
     every = np.concatenate([sizes.tokens for sizes in measured.values()])
     known = every[every >= 0]
-    lost = truncated = 0
+    lost = truncated = unheard = 0
+    window = getattr(task, "seconds", lambda: None)()
     for name, sizes in measured.items():
         cut = sizes.overlong & stay[name]
+        unheard += int((sizes.seconds > window)[cut].sum()) if window else 0
+        cut &= sizes.tokens > sizes.kept
         truncated += int(cut.sum()) if policy in ("truncate", "split") else 0
         lost += int(np.maximum(0, sizes.tokens - sizes.kept)[cut].sum())
     train = measured["train"]
@@ -261,39 +267,7 @@ def summary(
             "p50": round(float(np.median(seconds)), 2),
             "longest": round(float(seconds.max()), 2),
             "beyond_30": int((seconds > SECONDS_OF_A_WINDOW).sum()),
+            "window": window,
+            "unheard_rows": unheard,
         }
     return tokens
-
-
-def histogram(lengths: Any) -> list[list[int]]:
-    """Return ``[from, to, rows]`` of bins of equal width; both ends belong to the bin."""
-    import numpy as np
-
-    if not len(lengths):
-        return []
-    low, high = int(lengths.min()), int(lengths.max())
-    width = max(1, -(-(high - low + 1) // BINS))
-    counts = np.bincount((lengths - low) // width)
-    return [
-        [low + index * width, low + (index + 1) * width - 1, int(count)]
-        for index, count in enumerate(counts)
-    ]
-
-
-def padding(lengths: Any, *, seed: int) -> dict[str, float] | None:
-    """Return the share of padding in micro-batches of random order, and of similar length."""
-    import numpy as np
-
-    if not len(lengths) or not lengths.sum():
-        return None
-    shuffled = np.random.default_rng(seed).permutation(lengths)
-    return {"random": _padded(shuffled), "by_length": _padded(np.sort(lengths))}
-
-
-def _padded(lengths: Any) -> float:
-    import numpy as np
-
-    starts = np.arange(0, len(lengths), MICRO_BATCH)
-    longest = np.maximum.reduceat(lengths, starts)
-    sizes = np.diff(np.append(starts, len(lengths)))
-    return round(float(1 - lengths.sum() / (longest * sizes).sum()), 4)

@@ -12,14 +12,20 @@ def test_the_data_stage_says_counts_messages_and_what_was_cut(tmp_path, capsys):
         "rows": {"read": 12, "dropped": 2},
         "splits": {"train": 7, "test": 3},
         "messages": ["`body` is taken for text."],
-        "tokens": {"truncated_rows": 1, "limit": 64, "tokens_lost": 5},
+        "tokens": {
+            "truncated_rows": 1,
+            "limit": 64,
+            "tokens_lost": 5,
+            "audio_seconds": {"unheard_rows": 4, "window": 30},
+        },
     }
     storage.write_json(tmp_path / "data" / "audit.json", audit)
     announce.say_data(RunFolder(tmp_path))
     said = capsys.readouterr().err
     assert "12 rows read, 2 dropped: train 7, test 3" in said
     assert "`body` is taken for text." in said
-    assert "1 rows are cut at 64 tokens; 5 tokens are lost" in said
+    assert "1 row is cut at 64 tokens; tokens lost: 5" in said
+    assert "4 recordings are longer than the 30 s that the model hears at once" in said
 
 
 def test_a_stage_is_said_in_a_line(capsys):

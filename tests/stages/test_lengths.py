@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from datasets import Dataset
 from hypothesis import given, settings
@@ -136,17 +135,37 @@ def test_dividing_keeps_every_word_and_touches_training_rows_only():
     assert out[0]["before"] == "one two three four five"
 
 
-def test_the_histogram_counts_every_row_once():
-    sizes = np.array([3, 3, 4, 900, 12])
-    bins = lengths.histogram(sizes)
-    assert sum(count for _, _, count in bins) == 5
-    assert bins[0][0] == 3
-    assert bins[-1][1] >= 900
-    assert len(bins) <= lengths.BINS
+class Recordings(Lengths):
+    """A task that hears 30 seconds of rows of n tokens and as many seconds as are given."""
+
+    def seconds(self):
+        return 30
+
+    def measure(self, rows):
+        return [
+            {**found, "seconds": row["seconds"], "overlong": row["n"] > 4 or row["seconds"] > 30}
+            for row, found in zip(rows, super().measure(rows), strict=True)
+        ]
 
 
-def test_padding_is_what_the_longest_of_a_batch_costs():
-    found = lengths.padding(np.array([1] * 32 + [9] * 32), seed=0)
-    assert found["by_length"] == 0
-    assert 0.3 < found["random"] < 0.5
-    assert lengths.padding(np.array([], int), seed=0) is None
+HEARD = [(3, 40.0), (9, 10.0), (9, 50.0), (3, 30.0)]
+
+
+def recordings(policy):
+    rows = [
+        {"id": f"a:{i}", "n": n, "labels": [1], "seconds": seconds}
+        for i, (n, seconds) in enumerate(HEARD)
+    ]
+    return lengths.apply(Recordings(), {"train": Dataset.from_list(rows)}, policy)
+
+
+def test_sound_that_is_not_heard_is_counted_apart_from_tokens_that_are_cut():
+    _, tokens, _ = recordings("truncate")
+    assert (tokens["truncated_rows"], tokens["tokens_lost"]) == (2, 10)
+    assert (tokens["audio_seconds"]["unheard_rows"], tokens["audio_seconds"]["window"]) == (2, 30)
+
+
+def test_what_is_dropped_says_for_which_of_the_two():
+    _, tokens, dropped = recordings("drop")
+    assert [entry["reason"] for entry in dropped] == [lengths.UNHEARD, lengths.LONG, lengths.LONG]
+    assert (tokens["truncated_rows"], tokens["audio_seconds"]["unheard_rows"]) == (0, 0)

@@ -106,10 +106,19 @@ def _personal(audit: dict[str, Any]) -> str:
 
 
 def _silent(audit: dict[str, Any]) -> str:
-    """Speak of recordings whose end a Whisper-style encoder never hears."""
-    beyond = number(dig(audit, "tokens", "audio_seconds", "beyond_30"))
-    beyond = number(dig(audit, "recordings", "beyond_30")) if beyond is None else beyond
+    """Speak of recordings whose end the encoder never hears."""
+    sound = objects(dig(audit, "tokens", "audio_seconds"))
+    known = [
+        sound.get("unheard_rows"),
+        sound.get("beyond_30"),
+        dig(audit, "recordings", "beyond_30"),
+    ]
+    beyond = next((n for each in known if (n := number(each)) is not None), None)
     if not beyond:
         return ""
-    is_are = "is" if beyond == 1 else "are"
-    return f"{counted(beyond, 'recording')} {is_are} longer than 30 s, the window of the encoder."
+    is_are, window = "is" if beyond == 1 else "are", number(sound.get("window")) or 30
+    heard = ": sound beyond is not heard, its words stay in the transcript"
+    return (
+        f"{counted(beyond, 'recording')} {is_are} longer than {window:g} s, the window of the "
+        f"encoder{heard if number(known[0]) else ''}."
+    )

@@ -21,6 +21,8 @@ from . import audits
         ({"tokens": {"untrainable_rows": 2}}, "2 rows had nothing left"),
         ({"personal_data": {"email": 4}}, "not masked: 4 × e-mail address"),
         ({"tokens": {"audio_seconds": {"beyond_30": 2}}}, "2 recordings are longer than 30 s"),
+        ({"tokens": {"audio_seconds": {"beyond_30": 9, "unheard_rows": 2, "window": 12}}},
+         "2 recordings are longer than 12 s, the window of the encoder: sound beyond"),
         ({"recordings": {"beyond_30": 1}}, "1 recording is longer than 30 s"),
         ({"classes": {"a": 50}, "suspected_label_errors": [{"id": "x"}]}, "1 label (2.0"),
     ],
@@ -35,6 +37,10 @@ def test_leakage_that_was_removed_is_no_danger(kind):
     step = {"name": f"{kind}_duplicates", "rows_in": 5, "rows_out": 4}
     assert dangers({"leakage": {kind: 3}}) != []
     assert dangers({"leakage": {kind: 3}, "steps": [step]}) == []
+
+
+def test_long_recordings_that_were_dropped_are_no_danger():
+    assert dangers({"tokens": {"audio_seconds": {"beyond_30": 3, "unheard_rows": 0}}}) == []
 
 
 def test_personal_data_that_were_masked_are_no_danger():
