@@ -30,11 +30,22 @@ class Example:
     thumbnail: str | None = None
 
 
-def examples(folder: Path, count: int) -> list[Example]:
-    """Return up to ``count`` test rows, mistakes first, the surest mistakes before the others."""
+def examples(folder: Path, count: int, problem: str = "") -> list[Example]:
+    """Return up to ``count`` test rows, mistakes first, the surest mistakes before the others.
+
+    Args:
+        folder: The run folder.
+        count: How many rows at most.
+        problem: The task's tag; a preference's score is a margin, whose sign is the answer.
+    """
     rows = _predictions(folder / "eval/predictions.jsonl")
+
+    def sure(row: dict[str, Any]) -> float:
+        score = number(row.get("score")) or 0.0
+        return abs(score) if problem == "preference" else score
+
     # A stable order: wrong before right, then the score, then the place in the file.
-    rows.sort(key=lambda row: (_right(row), -(number(row.get("score")) or 0.0)))
+    rows.sort(key=lambda row: (_right(row), -sure(row)))
     chosen = rows[:count]
     inputs = _inputs(folder / "data/test.parquet", [str(row.get("id")) for row in chosen])
     return [_example(row, inputs.get(str(row.get("id")), {})) for row in chosen]
@@ -53,6 +64,9 @@ def _example(row: dict[str, Any], source: dict[str, Any]) -> Example:
             asked = turns[:-1] if turns and turns[-1].get("role") == "assistant" else turns
             for place, turn in enumerate(asked, 1):
                 shown[f"{turn.get('role')} {place}"] = _text(turn.get("content"))
+        elif _conversation(value):
+            said = [_said(turn, alone=len(value) == 1) for turn in value]
+            shown[name] = _text("\n".join(said))
         elif value is not None and _text(value) != reference:
             shown[name] = _text(value)
     return Example(
@@ -64,6 +78,21 @@ def _example(row: dict[str, Any], source: dict[str, Any]) -> Example:
         inputs=shown,
         thumbnail=thumbnail,
     )
+
+
+def _conversation(value: Any) -> bool:
+    """Say whether a cell holds turns of a conversation."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in value)
+    )
+
+
+def _said(turn: dict[str, Any], *, alone: bool) -> str:
+    """Return what was said, and by whom where others speak too."""
+    said = turn["content"] if isinstance(turn["content"], str) else str(turn["content"] or "")
+    return said if alone else f"{turn['role']}: {said}"
 
 
 def _right(row: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.errors import ArtefactError
+from finetune.reports import names
 from finetune.reports.masking import mask
 
 # Later stages leave these behind; what their absence costs is said to the reader.
@@ -43,6 +44,12 @@ class Facts:
     def task(self) -> str:
         """The Hub's pipeline tag of the task."""
         return str(self.metrics.get("task") or self.manifest.get("task") or "")
+
+    @property
+    def problem(self) -> str:
+        """What was learnt: the task's own tag where the Hub only names what comes out."""
+        own = str(dig(self.config, "task", "tag") or "")
+        return own if names.is_problem(own) else self.task
 
 
 def read(folder: Path) -> Facts:

@@ -40,6 +40,8 @@ _TASKS = {
     "zero-shot-image-classification": "Image and text matching",
     "automatic-speech-recognition": "Speech recognition",
 }
+_PROBLEMS = {"preference": "Preferences"}
+"""Tasks whose models the Hub files under what comes out of them."""
 _STEPS = {
     "control": "Invisible characters",
     "encoding": "Wrong encodings",
@@ -99,7 +101,12 @@ def baseline(name: str) -> str:
 
 def task(tag: str) -> str:
     """Return a task's name for a heading."""
-    return _TASKS.get(tag, tag.replace("-", " ").capitalize())
+    return (_TASKS | _PROBLEMS).get(tag, tag.replace("-", " ").capitalize())
+
+
+def is_problem(tag: str) -> bool:
+    """Say whether a task's own tag says more than the Hub's."""
+    return tag in _PROBLEMS
 
 
 def step(name: str) -> str:

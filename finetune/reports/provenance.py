@@ -35,7 +35,7 @@ def model(facts: Facts) -> list[tuple[str, str]]:
     )
     done += ["stopped early"] if train.get("stopped_early") is True else []
     rows = [
-        ("Task", names.task(facts.task) if facts.task else None),
+        ("Task", names.task(facts.problem) if facts.task else None),
         ("Base model", base.get("name_or_path")),
         ("Revision", base.get("revision")),
         ("Licence", base.get("license")),

@@ -80,7 +80,7 @@ def context(facts: Facts, *, examples: int = 0) -> dict[str, Any]:
     exported = facts_module.dig(manifest, "stages", "export") is not None
     shown: dict[str, Any] = {
         "name": facts.name,
-        "task": names.task(facts.task) if facts.task not in ("", "data") else "",
+        "task": names.task(facts.problem) if facts.task not in ("", "data") else "",
         "data_only": facts.prepared_only,
         "subtitle": _dataset(facts.config) if facts.prepared_only else _subtitle(manifest),
         "error": _error(facts.error),
@@ -95,7 +95,7 @@ def context(facts: Facts, *, examples: int = 0) -> dict[str, Any]:
         else part("What happened while training", lambda: occurrences.section(facts)),
         "classes": part("Classes", lambda: sections.classes(facts)),
         "slices": part("Slices", lambda: sections.slices(facts)),
-        "examples": part("Examples", lambda: read_examples(facts.folder, examples))
+        "examples": part("Examples", lambda: read_examples(facts.folder, examples, facts.problem))
         if examples > 0
         else [],
         "data": data_section.section(facts, part),

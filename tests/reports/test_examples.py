@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from finetune.reports.examples import examples
@@ -22,6 +24,34 @@ def test_mistakes_come_before_right_answers(tmp_path):
 def test_the_surest_mistakes_come_first(tmp_path):
     folders.predictions(tmp_path, [("a", "x", "y", 0.2), ("b", "x", "y", 0.9), ("c", "x", "x", 1)])
     assert [each.id for each in examples(tmp_path, 3)] == ["b", "a", "c"]
+
+
+def test_the_surest_mistakes_of_a_preference_are_those_of_the_largest_margin(tmp_path):
+    rows = [("a", "chosen", "rejected", -0.2), ("b", "chosen", "rejected", -6.0),
+            ("c", "chosen", "neither", 0.0), ("d", "chosen", "chosen", 9.0)]  # fmt: skip
+    folders.predictions(tmp_path, rows)
+    assert [each.id for each in examples(tmp_path, 4, "preference")] == ["b", "a", "c", "d"]
+
+
+def test_what_was_asked_and_both_answers_are_shown_as_text(tmp_path):
+    def turn(role, content):
+        return {"role": role, "content": content}
+
+    folders.predictions(tmp_path, [("a", "chosen", "rejected", -0.2)])
+    row = {
+        "id": "a",
+        "prompt": [turn("user", "two teas"), turn("assistant", "large?"), turn("user", "yes")],
+        "chosen": [turn("assistant", "tea x2 large")],
+        "rejected": [turn("assistant", "tea x2")],
+    }
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "data/test.parquet")
+    (shown,) = examples(tmp_path, 1, "preference")
+    assert shown.inputs == {
+        "prompt": "user: two teas\nassistant: large?\nuser: yes",
+        "chosen": "tea x2 large",
+        "rejected": "tea x2",
+    }
 
 
 def test_a_row_is_shown_with_its_own_input(tmp_path):

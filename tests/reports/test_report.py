@@ -325,3 +325,14 @@ def test_every_text_colour_has_the_contrast_of_wcag_aa(block, ink, paper):
 
     high, low = sorted((light(ink), light(paper)), reverse=True)
     assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
+def test_a_run_on_preferences_is_called_so_and_its_surest_mistake_comes_first(tmp_path):
+    folder = folders.chat(tmp_path / "run")
+    config = folder / "config.yaml"
+    config.write_text(config.read_text() + "task:\n  tag: preference\n")
+    folders.predictions(folder, [("a", "chosen", "rejected", -1), ("b", "chosen", "rejected", -7)])
+    text = report.build(folder, examples=2).read_text()
+    assert 'report · Preferences</p>' in text
+    assert "<dt>Task</dt><dd>Preferences</dd>" in text
+    assert text.index("<span>b</span>") < text.index("<span>a</span>")
