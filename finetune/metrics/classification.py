@@ -1,7 +1,7 @@
 """Classification: accuracy, precision, recall and F1, overall and for each class.
 
 Labels are compared as strings, so that `3` and `"3"` are the same class. A ratio that is 0/0 (a
-class never predicted) is 0.
+class never predicted) is 0; of a class without a row nothing is known, and none is given.
 """
 
 from __future__ import annotations
@@ -38,15 +38,21 @@ def confusion_matrix(
 
 def per_class(
     predictions: Sequence[Any], references: Sequence[Any], labels: Sequence[Any] | None = None
-) -> dict[str, dict[str, float]]:
-    """Return {label: {precision, recall, f1, support}} for every class; `support` is its rows."""
+) -> dict[str, dict[str, float | None]]:
+    """Return {label: {precision, recall, f1, support}} for every class; `support` is its rows.
+
+    The three are None without any.
+    """
     names = class_names(predictions, references) if labels is None else [str(x) for x in labels]
     sums = _class_statistics(predictions, references, names).sum(axis=0)
     columns = {"precision": _precisions(sums), "recall": _recalls(sums), "f1": _f1s(sums)}
+    support = [int(rows) for rows in _split(sums)[2]]
     return {
-        name: {column: float(values[index]) for column, values in columns.items()}
-        | {"support": int(_split(sums)[2][index])}
-        for index, name in enumerate(names)
+        name: {
+            **{key: float(found[at]) if support[at] else None for key, found in columns.items()},
+            "support": support[at],
+        }
+        for at, name in enumerate(names)
     }
 
 

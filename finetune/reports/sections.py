@@ -158,8 +158,11 @@ def classes(facts: Facts) -> dict[str, Any] | None:
     per_class = objects(facts.metrics.get("per_class"))
     rows = []
     for label, values in per_class.items():
-        known = {key: Estimate.read(dig(values, key)) for key in ("precision", "recall", "f1")}
-        rows.append((label, known, number(dig(values, "support"))))
+        support = number(dig(values, "support"))
+        # Earlier runs have zeros where a class has no row.
+        read = Estimate.read if support != 0 else lambda _: None
+        known = {key: read(dig(values, key)) for key in ("precision", "recall", "f1")}
+        rows.append((label, known, support))
     places = 3
     rows.sort(key=lambda row: (row[1]["f1"].value if row[1]["f1"] else 2.0, row[0]))
     table = [
@@ -189,6 +192,7 @@ def classes(facts: Facts) -> dict[str, Any] | None:
     ]
     return {
         "table": table,
+        "unknown": any(support == 0 for _, _, support in rows),
         "labels": [names.shorten(label, 22) for label in labels],
         "cells": plots.heatmap(matrix) if small else None,
         "pairs": pairs[:8] if small else pairs,

@@ -333,6 +333,21 @@ def test_a_run_on_preferences_is_called_so_and_its_surest_mistake_comes_first(tm
     config.write_text(config.read_text() + "task:\n  tag: preference\n")
     folders.predictions(folder, [("a", "chosen", "rejected", -1), ("b", "chosen", "rejected", -7)])
     text = report.build(folder, examples=2).read_text()
-    assert 'report · Preferences</p>' in text
+    assert "report · Preferences</p>" in text
     assert "<dt>Task</dt><dd>Preferences</dd>" in text
     assert text.index("<span>b</span>") < text.index("<span>a</span>")
+
+
+@pytest.mark.parametrize("nothing", [0.0, None])
+def test_a_class_without_a_test_row_has_dashes_and_stands_last(nothing, tmp_path):
+    folder = folders.classification(tmp_path / "run")
+    metrics = json.loads((folder / "eval/metrics.json").read_text())
+    empty = dict.fromkeys(("precision", "recall", "f1"), nothing) | {"support": 0}
+    metrics["per_class"] = {"an_empty_class": empty} | metrics["per_class"]
+    folders.write(folder / "eval/metrics.json", metrics)
+    text = report.build(folder).read_text()
+    table = text.split("<caption>Weakest classes first")[1].split("</table>")[0]
+    rows = re.findall(r'<tr><th scope="row">(\w+)</th><td class="n">([^<]*)</td>', table)
+    assert len(rows) == 11
+    assert rows[-1] == ("an_empty_class", "–")
+    assert "Those without any come last" in text
