@@ -9,7 +9,8 @@ def contradictions(config: RunConfig) -> list[str]:
     """Return a sentence for each pair of settings that cannot both hold."""
     found = []
     data, train = config.data, config.train
-    if not config.model.name_or_path and config.task.trains:
+    task = config.task  # None where it is a problem of its own
+    if task is not None and task.trains and not config.model.name_or_path:
         found.append(
             "No base model is named: give model=NAME or model.name_or_path=HUB_ID_OR_FOLDER."
         )
@@ -47,11 +48,11 @@ def contradictions(config: RunConfig) -> list[str]:
             f"`train.micro_batch_size` ({train.micro_batch_size}) is larger than "
             f"`train.global_batch_size` ({train.global_batch_size})."
         )
-    if config.task.trains and train.global_batch_size < config.task.least_batch:
+    if task is not None and task.trains and train.global_batch_size < task.least_batch:
         found.append(
             f"`train.global_batch_size` is {train.global_batch_size}, but "
-            f"{config.task.tag} learns by comparing the rows of a batch with each other: give at "
-            f"least {config.task.least_batch}."
+            f"{task.tag} learns by comparing the rows of a batch with each other: give at "
+            f"least {task.least_batch}."
         )
     if (
         config.export.merge_base == "dequantised"

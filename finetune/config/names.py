@@ -10,6 +10,11 @@ from typing import Union, get_args, get_origin, get_type_hints
 
 from finetune.config.schema import SECTIONS, FullStrategy, LoraStrategy, PeftStrategy
 
+STRATEGIES = {
+    "strategy=full": FullStrategy,
+    "strategy=lora": LoraStrategy,
+    "other adapters": PeftStrategy,
+}
 ROOT = tuple(
     dict.fromkeys(("recipe", "name", "seed", "model", "task", "data", "strategy", *SECTIONS))
 )
@@ -37,10 +42,15 @@ def dotted_keys() -> dict[str, tuple[str, ...]]:
     """Return, for each last part of a key, the dotted keys that end in it; the task's apart."""
     schemas = [
         *((schema, name) for name, schema in SECTIONS.items()),
-        *((schema, "strategy") for schema in (FullStrategy, LoraStrategy, PeftStrategy)),
+        *((schema, "strategy") for schema in STRATEGIES.values()),
     ]
     found: dict[str, dict[str, None]] = {"seed": {"seed": None}, "name": {"name": None}}
     for schema, path in schemas:
         for dotted in leaves(schema, path):
             found.setdefault(dotted.rsplit(".", 1)[-1], {})[dotted] = None
     return {leaf: tuple(keys) for leaf, keys in found.items()}
+
+
+def strategies_with(dotted: str) -> list[str]:
+    """Return what the strategies are called that have a key."""
+    return [name for name, schema in STRATEGIES.items() if dotted in leaves(schema, "strategy")]

@@ -52,3 +52,19 @@ SYNONYMS = {
     "wd": "train.weight_decay",
 }
 """Their name → our dotted key."""
+
+INSTEAD = {
+    "freeze": "beside an adapter all is frozen: say where it is put with `strategy.target_modules`",
+    "target_modules": "to train a part of the model, freeze the rest with `strategy.freeze`",
+}
+"""A key of one strategy → what others have in its place."""
+VALUES = {
+    "adamw": "adamw_torch_fused",
+    "bfloat16": "bf16",
+    "dpo": "sigmoid",
+    "f1": "macro_f1",
+    "float16": "fp16",
+    "float32": "fp32",
+    "gpu": "cuda",
+}
+"""What a choice is called elsewhere → ours; only for the hint as well."""

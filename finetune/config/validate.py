@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from finetune.config import names
-from finetune.config.synonyms import SYNONYMS
+from finetune.config.synonyms import INSTEAD, SYNONYMS, VALUES
 from finetune.errors import did_you_mean, nearest
 
 
@@ -57,6 +57,9 @@ def unknown_key(path: str, key: str, siblings: Iterable[str]) -> str:
     siblings = list(siblings)
     prefix = f"{path}." if path else ""
     word, elsewhere = key.lower(), names.dotted_keys()
+    if having := names.strategies_with(f"{prefix}{key}"):
+        instead = f"; {INSTEAD[key]}" if key in INSTEAD else ""
+        return f"`{prefix}{key}` is a key of {' and '.join(having)}, not of this one{instead}."
     meant = [SYNONYMS[word]] if word in SYNONYMS else []
     meant += [f"{prefix}{name}" for name in nearest(key, siblings)]
     if not meant:
@@ -143,7 +146,12 @@ def check_literal(options: tuple[Any, ...], value: Any, path: str, problems: lis
         if value == option and type(value) is type(option):
             return value
     word = value if isinstance(value, str) else ""
-    hint = did_you_mean(word, [str(option) for option in options])
+    meant = VALUES.get(word.lower())
+    hint = (
+        f", did you mean `{meant}`, which is the name of it here?"
+        if meant in options
+        else did_you_mean(word, [str(option) for option in options])
+    )
     choices = ", ".join("null" if option is None else str(option) for option in options)
     problems.append(f"`{path}` must be one of {choices}; got {describe(value)}{hint or '.'}")
     return value

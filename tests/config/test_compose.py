@@ -139,6 +139,7 @@ def test_a_recipe_that_is_not_there_names_what_may_be_meant(argument, said, refu
 
 def test_a_task_that_is_none_names_the_nearest(refused):
     assert "`text-classification`" in str(refused("task.tag=text-clasification"))
+    assert refused("task.tag=text-clasification", "model.name_or_path=''").exit_code == 2
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a b", "x" * 201, "a\nb", "é"])

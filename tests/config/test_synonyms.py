@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from finetune.config import names
-from finetune.config.synonyms import SYNONYMS
+from finetune.config.synonyms import INSTEAD, SYNONYMS, VALUES
 
 
 @pytest.mark.parametrize("theirs", SYNONYMS)
@@ -22,3 +22,31 @@ def test_the_hint_for_a_foreign_word_is_our_key(refused):
         "`train.micro_batch_size`?",
         "`train.num_train_epochs`?",
     ]
+
+
+@pytest.mark.parametrize("key", INSTEAD)
+def test_what_stands_in_place_of_a_strategy_s_key_exists(key):
+    assert names.strategies_with(f"strategy.{key}")
+    assert names.strategies_with(INSTEAD[key].split("`")[1])
+
+
+@pytest.mark.parametrize(
+    ("setting", "theirs"),
+    [
+        ("train.optim", "adamw"),
+        ("train.precision", "bfloat16"),
+        ("train.precision", "float16"),
+        ("train.precision", "float32"),
+        ("train.device", "gpu"),
+        ("task.primary_metric", "f1"),
+    ],
+)
+def test_what_a_choice_is_called_elsewhere_points_to_ours(refused, setting, theirs):
+    [problem] = refused(f"{setting}={theirs}").problems
+    assert f"did you mean `{VALUES[theirs]}`" in problem
+
+
+def test_dpo_is_called_sigmoid(refused):
+    [problem] = refused("recipe=gpt/dpo", "task.loss_type=dpo").problems
+    assert "did you mean `sigmoid`, which is the name of it here?" in problem
+    assert "did you mean `ipo`" not in problem

@@ -100,6 +100,21 @@ def test_a_key_of_another_section_is_named_with_its_section():
     assert "`train.learning_rate`" in unknown_key("", "learning_rat", names.ROOT)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["strategy=lora", "strategy.freeze=[encoder]"],
+            "`strategy.freeze` is a key of strategy=full, not of this one; beside an adapter all",
+        ),
+        (["strategy=full", "strategy.r=8"], "`strategy.r` is a key of strategy=lora, not of this"),
+    ],
+)
+def test_a_key_of_another_strategy_is_not_offered_for_itself(refused, arguments, said):
+    [problem] = refused(*arguments).problems
+    assert said in problem
+
+
 def kinds(hint: Any) -> set[type]:
     """Return the Python types that a type takes."""
     if get_origin(hint) in (Union, types.UnionType):
