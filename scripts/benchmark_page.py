@@ -24,6 +24,7 @@ NAMES = {
     "ours": "**finetune**",
     "ours-padded": "finetune, `train.padding_free=false`",
     "ours-anew": "finetune, `train.frozen_cache=false`",
+    "ours-keyed": "finetune, `train.absorbed_attention=false`",
     "ours-short": "finetune, `model.audio_context=auto` (another function)",
 }
 TARGET = 2.0
@@ -169,9 +170,9 @@ METHOD = """## How it is measured
 
 - **Models** have random weights of a fixed seed: BERT of 4 layers and width 256, T5 of 4 and 4, a
   Llama of 4 (and once of 152,000 words); 8,000 words, fp32, no dropout. CLIP has 4 and 4 layers of
-  the widths 384 and 256, in the proportion of CLIP-B, 224 x 224 pixels in squares of 16; Whisper 4
-  and 4 layers of width 384 and 51,865 words. What a large model gains is another question; matrix
-  products take a larger share there.
+  the widths 384 and 256, in the proportion of CLIP-B, 224 x 224 pixels in squares of 16, once of
+  32; Whisper 4 and 4 layers of width 384 and 51,865 words. What a large model gains is another
+  question; matrix products take a larger share there.
 - **Rows** are random words of lognormal lengths: sentences (median 24 tokens, at most 128) for
   BERT, sources of 64 (at most 256) and targets of 16 for T5, chats of 180 (at most 1,000), of
   which the answer, about 55 %, carries loss; for preferences questions of 96 (at most 512) and two
@@ -180,15 +181,16 @@ METHOD = """## How it is measured
   their order, one forward pass for each optimiser step, fused AdamW, learning rate 1e-4 falling
   to 0, clipping at 1; LoRA of rank 8 on all linear layers; threads and `OMP_WAIT_POLICY=PASSIVE`.
   Nobody evaluates. Ours runs its own train stage, with its checks and a line of log for each
-  step, which is its default. Of several epochs, those of pictures and sound have our batches for
-  all, written out; of preferences the first has.
+  step, and sets before torch is imported what its command sets, which is its default. Of several
+  epochs, those of pictures and sound have our batches for all, written out; of preferences the
+  first has.
 - **Peers**: `Trainer` with `DataCollatorWithPadding` or `DataCollatorForSeq2Seq`, and PEFT for
   LoRA; `SFTTrainer` with what it does by itself, which is recomputing activations, and at its
   best: `gradient_checkpointing=False, padding_free=True, max_length=None`; `DPOTrainer` by itself
   and with `gradient_checkpointing=False, precompute_ref_log_probs=True`. For CLIP, `Trainer` as in
   transformers' `run_clip.py` (captions padded to 77, pictures prepared for each batch), and at its
-  best (captions padded to the longest, pictures prepared before the clock starts); for Whisper as
-  in `run_speech_recognition_seq2seq.py`, spectrograms computed before the clock starts.
+  best (captions padded to the longest, each picture prepared once, when it is first met, as ours
+  are); for Whisper as in `run_speech_recognition_seq2seq.py`, each spectrogram computed once.
 - **Tokens per second** are tokens that are no padding (of pictures and sound: rows), from the end
   of the second step to the end of the last, by the clock of one callback that all have. Where
   there are several epochs, the clock starts when model and rows are there, so that whatever is
