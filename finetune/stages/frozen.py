@@ -33,12 +33,12 @@ def keep(
     with quiet_transformers():
         part = found_in(trainer)
         if isinstance(part, str):
-            return None, part
+            return None, declined(config, trainer, part)
         rows = keeping.splits_of(trainer)
         found = keeping.all_kept(run, config, trainer, part, rows)
         if isinstance(found, str):
             part.leave()
-            return None, found
+            return None, declined(config, trainer, found)
         part.use(rows, found)
     total = sum(kept.bytes for kept in found.values())
     if trainer.args.process_index == 0:
@@ -47,6 +47,13 @@ def keep(
             f"({told(total)} kept; train.frozen_cache=false computes it each time)\n"
         )
     return {"module": part.name, "bytes": total}, None
+
+
+def declined(config: RunConfig, trainer: TaskTrainer, reason: str) -> str:
+    """Return why nothing is kept, having said it to those who froze a part by hand."""
+    if getattr(config.strategy, "freeze", None) and trainer.args.process_index == 0:
+        sys.stderr.write(f"   what is frozen is computed each time: {reason}\n")
+    return reason
 
 
 def found_in(trainer: TaskTrainer) -> TowerPart | PrefixPart | str:

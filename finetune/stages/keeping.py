@@ -64,6 +64,13 @@ def folder() -> Path:
     return cache.folder().with_name("frozen")
 
 
+def can_write() -> bool:
+    """Tell whether the folder of entries is there, or can be made, and may be written to."""
+    with contextlib.suppress(OSError):
+        folder().mkdir(parents=True, exist_ok=True)
+    return folder().is_dir() and os.access(folder(), os.W_OK | os.X_OK)
+
+
 def splits_of(trainer: TaskTrainer) -> dict[str, Rows]:
     """Return the splits that training meets."""
     parts = {"train": trainer.train_rows, "validation": trainer.validation_rows}
@@ -95,9 +102,14 @@ def all_kept(
     """Return what is kept of each split, or why nothing can be."""
     from finetune.training import ranks
 
+    world = trainer.args.world_size
+    if not config.train.frozen_cache_gb:
+        return "train.frozen_cache_gb is 0"
+    if not all(ranks.gathered(can_write(), world)):  # whatever is free there
+        return f"nothing can be written to {folder()}"
     needed = {split: part.size(of) for split, of in rows.items()}
     total = sum(needed.values())
-    limit = min(ranks.gathered(budget(config.train.frozen_cache_gb), trainer.args.world_size))
+    limit = min(ranks.gathered(budget(config.train.frozen_cache_gb), world))
     if total > limit:
         return f"it would take {told(total)} on disk, and {told(limit)} may be taken or are free"
     places = {

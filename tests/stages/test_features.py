@@ -187,7 +187,7 @@ def test_code_that_prepares_rows_otherwise_makes_them_anew(
     ("tag", "more", "reason"),
     [
         (CLIP, ("train.max_steps=1",), "each row is met about once"),
-        (CLIP, ("train.frozen_cache_gb=0",), "it would take"),
+        (CLIP, ("train.frozen_cache_gb=0",), "train.frozen_cache_gb is 0"),
         (CLIP, ("data.augment.pictures.flip=true",), "rows are changed each time"),
         (
             CLIP,

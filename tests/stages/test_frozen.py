@@ -83,7 +83,8 @@ def test_a_damaged_entry_is_made_anew(tmp_path: Path, place: Path) -> None:
     ("tag", "more", "reason"),
     [
         (CLIP, ("train.max_steps=1",), "each row is met about once"),
-        (CLIP, ("train.frozen_cache_gb=0",), "it would take"),
+        (CLIP, ("train.frozen_cache_gb=0",), "train.frozen_cache_gb is 0"),
+        (CLIP, ("train.frozen_cache_gb=1e-6",), "it would take"),
         (
             CLIP,
             ("data.augment.pictures.flip=true",),
@@ -111,13 +112,16 @@ def test_other_weights_are_another_entry() -> None:
     assert frozen_parts.weights_hash([module]) != before
 
 
-def test_without_a_place_to_keep_it_a_run_computes_it_each_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_a_place_to_keep_it_a_run_computes_it_each_time_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("FINETUNE_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(keeping, "budget", lambda _: 0)  # as in /proc, where nothing is free either
     run, facts = trained(CLIP, tmp_path / "run")
     assert facts["frozen_because"].startswith("nothing can be written to ")
+    said = capsys.readouterr().err
+    assert f"what is frozen is computed each time: {facts['frozen_because']}" in said
     assert any("loss" in line for line in log_of(run))
 
 
