@@ -44,7 +44,13 @@ def suspect_labels(work: Work, options: Mapping[str, Any], *, seed: int) -> None
         "rows": found.rows,
         "examined": found.examined,
         "sampled": found.sampled,
+        "undecided": found.undecided,
     }
+    if found.undecided:
+        work.say(
+            f"Label errors: a simple model reads {found.undecided} of {plural(found.examined)} "
+            "otherwise, too many to tell wrong labels from its own mistakes: too little data."
+        )
     if not found.suspects:
         return
     told = places(str(one["id"]) for one in found.suspects)

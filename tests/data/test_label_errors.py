@@ -39,6 +39,19 @@ def test_right_labels_make_no_suspects():
     assert suspects(*garden(), seed=0).suspects == []
 
 
+def test_a_model_that_disagrees_with_many_labels_suspects_none():
+    """Ten rows a class, of which every other one tells what it is: the rest are guessed."""
+    draw = random.Random(5)
+    labels = [f"class {number % 16}" for number in range(160)]
+    texts = [
+        f"{label if number % 32 < 16 else 'thing'} {draw.choice('abcdefgh')} {draw.choice('xyz')}"
+        for number, label in enumerate(labels)
+    ]
+    found = suspects(texts, labels, [str(number) for number in range(160)], seed=0)
+    assert found.suspects == []
+    assert found.undecided > label_errors.MOST_SUSPECTED * found.examined
+
+
 def test_the_order_of_the_rows_does_not_matter():
     texts, labels, ids = garden()
     for row in (3, 8, 50):

@@ -11,6 +11,8 @@ from finetune.reports.numbers import count, counted, number, share
 
 MANY_SUSPECTS = 0.01
 """Share of suspected labels from which on they are a danger; some are suspected in any data."""
+MOST_SUSPECTS = 0.25
+"""Share above which the cheap model's own mistakes are the likelier reason, and nothing is said."""
 _PAIRS_ON_PAGE_ONE = 3
 
 
@@ -37,6 +39,16 @@ def pairs(audit: dict[str, Any], kind: str) -> list[list[str]]:
     return [ids for pair in known if len(ids := identities(pair)) > 1]
 
 
+def undecided(audit: dict[str, Any]) -> float:
+    """Return the labels that a cheap model reads otherwise where they are too many to suspect any.
+
+    Earlier runs have listed them as suspects.
+    """
+    found = number(dig(audit, "label_error_search", "undecided")) or 0
+    suspects, judged = _suspects(audit)
+    return found or (suspects if judged and suspects > MOST_SUSPECTS * judged else 0)
+
+
 def _leakage(audit: dict[str, Any]) -> str:
     parts, shown = [], []
     for kind, words in (("exact", "identical"), ("near", "nearly identical")):
@@ -61,19 +73,24 @@ def _labels(audit: dict[str, Any]) -> list[str]:
     if conflicts:
         have = "has the same input" if conflicts == 1 else "have the same input"
         found.append(f"{counted(conflicts, 'row')} {have} as a row with another label.")
-    suspects = len(records(audit.get("suspected_label_errors")))
-    labelled = number(dig(audit, "label_error_search", "examined")) or sum(
-        number(n) or 0 for n in objects(audit.get("classes")).values()
-    )
+    suspects, labelled = _suspects(audit)
     if steps.acted(audit, "label_errors"):
         return found  # the suspects are gone
-    if suspects and suspects >= MANY_SUSPECTS * labelled:
+    if suspects and suspects >= MANY_SUSPECTS * labelled and not undecided(audit):
         of = f" ({share(suspects, labelled)})" if labelled >= suspects else ""
         found.append(
             f"{counted(suspects, 'label')}{of} may be wrong, by the answers of a cheap model: "
             "a person must look at them."
         )
     return found
+
+
+def _suspects(audit: dict[str, Any]) -> tuple[int, float]:
+    """Return the suspected labels and how many were judged."""
+    judged = number(dig(audit, "label_error_search", "examined")) or sum(
+        number(n) or 0 for n in objects(audit.get("classes")).values()
+    )
+    return len(records(audit.get("suspected_label_errors"))), judged
 
 
 def _lengths(audit: dict[str, Any]) -> list[str]:

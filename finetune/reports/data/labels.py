@@ -6,6 +6,7 @@ from typing import Any
 
 from finetune.reports import names
 from finetune.reports.data import steps
+from finetune.reports.data.dangers import undecided
 from finetune.reports.facts import dig, objects, records
 from finetune.reports.numbers import count, counted, number, share
 
@@ -43,18 +44,20 @@ def balance(audit: dict[str, Any]) -> dict[str, Any] | None:
 def doubts(audit: dict[str, Any]) -> dict[str, Any] | None:
     """Return conflicts, spellings and suspected errors; None when labels were not looked at."""
     spellings = records(audit.get("label_spellings"))
-    suspects = records(audit.get("suspected_label_errors"))
+    unsure, gone = undecided(audit), steps.acted(audit, "label_errors")
+    suspects = records(audit.get("suspected_label_errors")) if gone or not unsure else []
     conflicts = number(audit.get("label_conflicts"))
     # An empty list alone is no acquittal: it also stands where nothing could be judged.
     search = objects(audit.get("label_error_search"))
-    looked = bool(suspects or number(search.get("examined")))
+    looked = bool(suspects or unsure or number(search.get("examined")))
     labelled = bool(objects(audit.get("classes"))) or bool(conflicts)
     if not (spellings or suspects or labelled or looked):
         return None
     return {
         "conflicts": _conflicts(conflicts),
         "looked": looked,
-        "removed": steps.acted(audit, "label_errors"),
+        "removed": gone,
+        "undecided": _undecided(unsure, number(search.get("examined"))) if not suspects else "",
         "searched": _searched(search),
         "spellings": [
             {
@@ -87,6 +90,16 @@ def _conflicts(n: float | None) -> str:
         return "No two rows have the same input and different labels."
     has = "has" if n == 1 else "have"
     return f"{counted(n, 'row')} {has} the same input as another row and a different label."
+
+
+def _undecided(unsure: float, judged: float | None) -> str:
+    if not unsure:
+        return ""
+    of = f"{count(unsure)} of {counted(judged, 'label')}" if judged else counted(unsure, "label")
+    return (
+        f"A cheap model, learned from the other rows, reads {of} otherwise. So many are rather its "
+        "own mistakes: there is too little data to tell which labels are wrong, and none is listed."
+    )
 
 
 def _searched(search: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from finetune.reports import names
 from finetune.reports.data import cells, steps
-from finetune.reports.data.dangers import dangers, leaked
+from finetune.reports.data.dangers import dangers, leaked, undecided
 from finetune.reports.facts import dig, objects, records
 from finetune.reports.numbers import count, counted, number, share
 from finetune.reports.verdict import Sentence
@@ -136,7 +136,9 @@ def _labels(audit: dict[str, Any]) -> list[Sentence]:
         said.append(Sentence(f"{count(spellings)} {what} like another spelling of a label."))
     suspects = len(records(audit.get("suspected_label_errors")))
     gone = steps.acted(audit, "label_errors")
-    if suspects and not gone and not any("may be wrong" in danger for danger in dangers(audit)):
+    if undecided(audit) and not gone:
+        said.append(Sentence("Which labels may be wrong cannot be told from so little data."))
+    elif suspects and not gone and not any("may be wrong" in said for said in dangers(audit)):
         said.append(Sentence(f"{counted(suspects, 'label')} may be wrong: a person must look."))
     return said
 

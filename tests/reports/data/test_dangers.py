@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from finetune.reports.data.dangers import dangers
+from finetune.reports.data.dangers import dangers, undecided
 
 from . import audits
 
@@ -70,3 +70,11 @@ def test_suspects_that_were_removed_are_no_danger():
     step = {"name": "label_errors", "rows_in": 50, "rows_out": 49}
     assert dangers(audit) != []
     assert dangers(audit | {"steps": [step]}) == []
+
+
+@pytest.mark.parametrize(("suspects", "said"), [(12, 1), (25, 1), (26, 0), (73, 0)])
+def test_more_suspects_than_errors_can_explain_are_no_headline(suspects, said):
+    audit = {"label_error_search": {"examined": 100}}
+    audit["suspected_label_errors"] = [{"id": str(row)} for row in range(suspects)]
+    assert len(dangers(audit)) == said
+    assert undecided(audit) == (0 if said else suspects)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from finetune.reports.data.labels import balance, doubts
 
 from . import audits
@@ -58,3 +60,13 @@ def test_it_is_said_when_not_every_label_could_be_judged():
     none = {"label_error_search": {"rows": 9, "examined": 0}, "suspected_label_errors": [],
             "classes": {"a": 9}}  # fmt: skip
     assert doubts(none)["looked"] is False
+
+
+@pytest.mark.parametrize("listed", [0, 73])
+def test_where_a_cheap_model_disagrees_too_often_none_is_listed(listed):
+    search = {"rows": 170, "examined": 160, "undecided": 0 if listed else 73}
+    suspects = [{"id": str(row), "given": "a", "suggested": "b"} for row in range(listed)]
+    found = doubts({"label_error_search": search, "suspected_label_errors": suspects})
+    assert "reads 73 of 160 labels otherwise" in found["undecided"]
+    assert "too little data to tell" in found["undecided"]
+    assert found["suspects"] == []

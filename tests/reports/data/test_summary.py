@@ -61,3 +61,8 @@ def test_an_empty_audit_says_little_and_claims_nothing():
     (only,) = sentences({})
     assert only.text.startswith("Not looked for")
     assert headline({}).tone == "neutral"
+
+
+def test_labels_that_nobody_can_judge_are_said_to_be_so():
+    said = sentences({"label_error_search": {"examined": 160, "undecided": 73}})
+    assert any("cannot be told from so little data" in each.text for each in said)
