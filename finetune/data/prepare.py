@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import datasets
 
 __all__ = ["Prepared", "SplitOptions", "prepare"]
+REASONS_SHOWN = 5
 
 
 @dataclass
@@ -142,6 +143,7 @@ def prepare(
     if max_rows is not None:
         draw_rows(work, max_rows, options.seed)
     _embed(work, roots)
+    say_dropped(work, total)
     if work.count() == 0:
         raise DataError("No row can be used.", fix="See the reasons with data.on_invalid=error.")
     repair(work, steps)
@@ -190,6 +192,16 @@ def _embed(work: Work, roots: Mapping[str, Path | None]) -> None:
     ):
         for name in [name for name in names if isinstance(work.kinds[name], kind)]:
             work.audit[entry] = facts(table[name] for table in work.tables.values())
+
+
+def say_dropped(work: Work, total: int) -> None:
+    """Say for which reasons rows that cannot be used were left out."""
+    said = work.problems.sentences(total)
+    for sentence in said[:REASONS_SHOWN]:
+        work.say(f"Dropped: {sentence[:-1]} (data/quarantine.jsonl).")
+    if len(said) > REASONS_SHOWN:
+        more = len(said) - REASONS_SHOWN
+        work.say(f"Dropped for {more} other reason{'s' * (more > 1)} too: data/quarantine.jsonl.")
 
 
 def _check_labels(work: Work, policy: Literal["error", "report"]) -> None:

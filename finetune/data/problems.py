@@ -91,14 +91,22 @@ class Problems:
         """
         if self.policy == "drop" or not self.quarantine:
             return
+        raise DataError(
+            self.sentences(total),
+            fix=fix or "Correct them, or leave them out with data.on_invalid=drop.",
+        )
+
+    def sentences(self, total: int) -> list[str]:
+        """Return a sentence for each reason, with a count and the first places.
+
+        Args:
+            total: Rows looked at.
+        """
         by_reason: dict[tuple[str | None, str], list[str]] = {}
         for entry in self.quarantine:
             by_reason.setdefault((entry["column"], entry["reason"]), []).append(entry["id"])
-        problems = [
+        return [
             f"{f'`{column}`' if column else 'A row'} {reason} in "
             f"{len(ids):,} of {rows(total)}: {places(ids)}."
             for (column, reason), ids in by_reason.items()
         ]
-        raise DataError(
-            problems, fix=fix or "Correct them, or leave them out with data.on_invalid=drop."
-        )

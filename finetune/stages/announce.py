@@ -32,6 +32,12 @@ def say_data(run: RunFolder) -> None:
             f"   {cut} {'row is' if cut == 1 else 'rows are'} cut at {tokens['limit']} tokens; "
             f"tokens lost: {tokens['tokens_lost']}\n"
         )
+    if answerless := tokens.get("answerless_rows"):
+        counts = ", ".join(f"{name} {count}" for name, count in answerless.items() if count)
+        sys.stderr.write(
+            f"   rows without an answer within {tokens['limit']} tokens: {counts}; they stay and "
+            "are judged all the same\n"
+        )
     sound = tokens.get("audio_seconds") or {}
     if unheard := sound.get("unheard_rows"):
         sys.stderr.write(

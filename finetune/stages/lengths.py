@@ -259,6 +259,13 @@ def summary(
         "histogram": histogram(known),
         "padding": padding(train.kept[train.kept >= 0], seed=seed),
     }
+    answerless = {
+        name: int((~sizes.trainable & stay[name]).sum())
+        for name, sizes in measured.items()
+        if name != "train"
+    }
+    if any(answerless.values()):
+        tokens["answerless_rows"] = answerless
     seconds = np.concatenate([sizes.seconds for sizes in measured.values()])
     seconds = seconds[np.isfinite(seconds)]
     if len(seconds):

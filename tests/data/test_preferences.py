@@ -139,3 +139,4 @@ def test_rows_without_a_difference_are_set_aside(tmp_path):
     assert len(rows_of(found)) == 59
     [line] = [line for line in found.quarantine if line["column"] == "rejected"]
     assert line["reason"] == "is what is chosen"
+    assert any("`rejected` is what is chosen in 1 of" in m for m in found.audit["messages"])

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from finetune.data import prepare as preparing
 from finetune.data.kinds import Audio, Image, Label, Messages, Text
 from finetune.data.prepare import prepare
 from finetune.data.split import SplitOptions
@@ -162,6 +163,18 @@ def test_invalid_rows_are_set_aside_when_asked():
         ("rows:22", "label", "is missing"),
     ]
     assert {"name": "values", "rows_in": 22, "rows_out": 20} in prepared.audit["steps"]
+    assert (
+        "Dropped: `text` is missing in 1 of 22 rows: rows:21 (data/quarantine.jsonl)."
+        in prepared.audit["messages"]
+    )
+
+
+def test_of_many_reasons_for_which_rows_are_left_out_the_first_are_said(monkeypatch):
+    monkeypatch.setattr(preparing, "REASONS_SHOWN", 1)
+    rows = [*labelled(20), {"text": None, "label": "a"}, {"text": "x", "label": None}]
+    said = [m for m in run(rows, on_invalid="drop").audit["messages"] if m.startswith("Dropped")]
+    assert len(said) == 2
+    assert said[1] == "Dropped for 1 other reason too: data/quarantine.jsonl."
 
 
 def test_a_lone_surrogate_is_named_for_what_it_is():

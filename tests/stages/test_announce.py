@@ -16,6 +16,7 @@ def test_the_data_stage_says_counts_messages_and_what_was_cut(tmp_path, capsys):
             "truncated_rows": 1,
             "limit": 64,
             "tokens_lost": 5,
+            "answerless_rows": {"validation": 0, "test": 3},
             "audio_seconds": {"unheard_rows": 4, "window": 30},
         },
     }
@@ -25,6 +26,7 @@ def test_the_data_stage_says_counts_messages_and_what_was_cut(tmp_path, capsys):
     assert "12 rows read, 2 dropped: train 7, test 3" in said
     assert "`body` is taken for text." in said
     assert "1 row is cut at 64 tokens; tokens lost: 5" in said
+    assert "rows without an answer within 64 tokens: test 3; they stay" in said
     assert "4 recordings are longer than the 30 s that the model hears at once" in said
 
 

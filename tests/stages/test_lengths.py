@@ -46,6 +46,7 @@ def test_truncating_counts_rows_and_tokens():
     assert dropped == []
     assert [len(split) for split in kept.values()] == [2, 1]
     assert (tokens["truncated_rows"], tokens["tokens_lost"], tokens["max"]) == (2, 6, 9)
+    assert "answerless_rows" not in tokens
 
 
 def test_dropping_drops_from_every_split():
@@ -67,6 +68,7 @@ def test_a_training_row_without_a_labelled_token_is_dropped_and_counted():
     kept, tokens, dropped = apply("truncate", train=made(FINE, masked), test=made(masked))
     assert (len(dropped), tokens["untrainable_rows"]) == (1, 1)
     assert "no answer left" in dropped[0]["reason"]
+    assert tokens["answerless_rows"] == {"test": 1}
     assert [len(split) for split in kept.values()] == [1, 1]
 
 
