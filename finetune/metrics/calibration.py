@@ -43,12 +43,12 @@ expected_calibration_error = Metric(
     _bin_statistics,
     _calibration_error,
     greater_is_better=False,
-    description="Mean gap between stated probability and observed accuracy in 15 bins, 0 to 1.",
+    description="How far stated certainty is from how often that was right; 0 is perfect.",
 )
 brier_score = Metric(
     "brier_score",
     _squared_errors,
     row_mean,
     greater_is_better=False,
-    description="Mean squared gap between stated probability and whether it was right, 0 to 1.",
+    description="How far stated certainty is from right (1) or wrong (0), squared; 0 is best.",
 )

@@ -125,29 +125,29 @@ accuracy = Metric(
     "accuracy",
     _accuracy_statistics,
     row_mean,
-    description="Share of rows whose predicted label is the true one, 0 to 1.",
+    description="Share of the rows that were given the right label; 1 is all of them.",
 )
 macro_f1 = Metric(
     "macro_f1",
     _reference_class_statistics,
     lambda sums: _macro(_f1s(sums), sums),
-    description="F1 averaged over the classes of the references, each class alike, 0 to 1.",
+    description="F1, high only where precision and recall are, averaged over the classes.",
 )
 macro_precision = Metric(
     "macro_precision",
     _reference_class_statistics,
     lambda sums: _macro(_precisions(sums), sums),
-    description="Precision averaged over the classes of the references, each alike, 0 to 1.",
+    description="Of the rows given a class, the share that belongs to it; averaged over classes.",
 )
 macro_recall = Metric(
     "macro_recall",
     _reference_class_statistics,
     lambda sums: _macro(_recalls(sums), sums),
-    description="Recall averaged over the classes of the references, each alike, 0 to 1.",
+    description="Of the rows of a class, the share that was found; averaged over classes.",
 )
 weighted_f1 = Metric(
     "weighted_f1",
     _reference_class_statistics,
     lambda sums: _weighted(_f1s(sums), sums),
-    description="F1 averaged over the classes of the references by their rows, 0 to 1.",
+    description="F1, high only where precision and recall are, averaged by the rows of each class.",
 )

@@ -38,18 +38,18 @@ preference_accuracy = Metric(
     "preference_accuracy",
     _accuracy,
     row_mean,
-    description="Share of pairs in which the better answer is preferred; no preference is half.",
+    description="Share of the pairs whose better answer is preferred; no preference is half.",
 )
 reward_margin = Metric(
     "reward_margin",
     _margins,
     row_mean,
-    description="Mean of beta times how much more the better answer's log-probability grew.",
+    description="How much more training favoured the better answer than the other; above 0 it did.",
 )
 preference_loss = Metric(
     "preference_loss",
     _losses,
     lambda sums: divide(sums[..., 0], sums[..., 1]),
     greater_is_better=False,
-    description="Mean loss of a pair, as it is trained.",
+    description="What training makes small, averaged over the pairs.",
 )

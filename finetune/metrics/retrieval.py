@@ -110,7 +110,11 @@ def _recall_at(k: int) -> Metric:
         f"recall_at_{k}",
         _mean_of(lambda rank: rank <= k),
         row_mean,
-        description=f"Share of queries with a right item among the first {k}, 0 to 1.",
+        description=(
+            f"Share of the rows whose right item is among the {k} that the model likes best."
+            if k > 1
+            else "Share of the rows whose right item is the model's first choice."
+        ),
     )
 
 
@@ -122,13 +126,13 @@ mean_rank = Metric(
     _mean_of(lambda rank: rank),
     row_mean,
     greater_is_better=False,
-    description="Mean rank of the first right item; 1 is perfect.",
+    description="Place of the right item when the model sorts them all, on average; 1 is best.",
 )
 mrr = Metric(
     "mrr",
     _mean_of(lambda rank: 1 / rank),
     row_mean,
-    description="Mean reciprocal rank of the first right item, 0 to 1.",
+    description="1 divided by the place of the right item, averaged: always second would be 0.5.",
 )
 
 
@@ -145,5 +149,5 @@ zero_shot_accuracy = replace(
     accuracy,
     name="zero_shot_accuracy",
     statistics=_chosen,
-    description="Share of rows whose nearest class description is the true one, 0 to 1.",
+    description="Share of the rows whose nearest description is the true one; 1 is all of them.",
 )

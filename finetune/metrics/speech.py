@@ -58,14 +58,14 @@ wer = Metric(
     _edit_statistics("process_words", str),
     _rate,
     greater_is_better=False,
-    description="Words to change, insert or delete for each reference word; 0 is perfect.",
+    description="Words to change, insert or delete for each word of the reference; 0 is perfect.",
 )
 cer = Metric(
     "cer",
     _edit_statistics("process_characters", str),
     _rate,
     greater_is_better=False,
-    description="Characters to change, insert or delete for each reference one; 0 is perfect.",
+    description="Characters to change, insert or delete for each of the reference; 0 is perfect.",
 )
 wer_normalized = Metric(
     "wer_normalized",

@@ -110,6 +110,13 @@ def _chrf(sums: Array) -> Array:
     return 100 * divide(5 * precision * recall, 4 * precision + recall)
 
 
+_ROUGE = {
+    "rouge1": "words",
+    "rouge2": "pairs of words",
+    "rougeL": "words in the same order",
+}
+
+
 def _rouge(kind: str) -> Metric:
     def statistics(predictions: Sequence[Any], references: Sequence[Any]) -> Array:
         from rouge_score.rouge_scorer import RougeScorer
@@ -123,7 +130,7 @@ def _rouge(kind: str) -> Metric:
         kind,
         statistics,
         row_mean,
-        description=f"{kind.upper()} F-measure averaged over rows, a-z and 0-9 only, 0 to 1.",
+        description=(f"How far {_ROUGE[kind]} are shared with the reference (a-z, 0-9); 1 is all."),
     )
 
 
@@ -137,19 +144,25 @@ exact_match = Metric(
     "exact_match",
     _best_of(lambda given, wanted: float(given.strip() == wanted.strip())),
     row_mean,
-    description="Share of rows that equal their reference but for outer white space, 0 to 1.",
+    description="Share of the answers that equal their reference to the letter; 1 is all of them.",
 )
 token_f1 = Metric(
     "token_f1",
     _best_of(_rate_tokens),
     row_mean,
-    description="F1 of the words shared with the reference, SQuAD's normalisation, 0 to 1.",
+    description="How far the words are those of the reference (SQuAD's F1); 1 is all of them.",
 )
 bleu = Metric(
-    "bleu", _bleu_statistics, _bleu, description="BLEU of the corpus as sacrebleu's, 0 to 100."
+    "bleu",
+    _bleu_statistics,
+    _bleu,
+    description="How many runs of up to four words are in the references too, as a score to 100.",
 )
 chrf = Metric(
-    "chrf", _chrf_statistics, _chrf, description="chrF2 of the corpus as sacrebleu's, 0 to 100."
+    "chrf",
+    _chrf_statistics,
+    _chrf,
+    description="How many runs of characters are shared with the references, as a score to 100.",
 )
 rouge1 = _rouge("rouge1")
 rouge2 = _rouge("rouge2")
@@ -159,5 +172,5 @@ perplexity = Metric(
     _likelihood_statistics,
     lambda sums: np.exp(np.minimum(row_mean(sums), LARGEST_MEAN_NLL)),
     greater_is_better=False,
-    description="exp of the mean negative log-likelihood of a token; 1 is certainty.",
+    description="Between how many next words (tokens) the model wavers on average; 1 is certainty.",
 )

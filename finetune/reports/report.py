@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetune.reports import facts as facts_module
-from finetune.reports import names, occurrences, provenance, sections, usage
+from finetune.reports import glossary, names, occurrences, provenance, sections, usage
 from finetune.reports.data import section as data_section
 from finetune.reports.data import summary
 from finetune.reports.examples import examples as read_examples
@@ -98,6 +98,7 @@ def context(facts: Facts, *, examples: int = 0) -> dict[str, Any]:
         "examples": part("Examples", lambda: read_examples(facts.folder, examples, facts.problem))
         if examples > 0
         else [],
+        "score": glossary.score(facts.problem),
         "data": data_section.section(facts, part),
         "model": part("Model and strategy", lambda: provenance.model(facts)),
         "parity": part("Merge parity", lambda: provenance.parity(facts)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.reports import names, plots
+from finetune.reports import glossary, names, plots
 from finetune.reports.facts import Facts, dig, objects
 from finetune.reports.numbers import (
     Estimate,
@@ -104,7 +104,11 @@ def scores(facts: Facts) -> dict[str, Any] | None:
         for key in columns
     }
     rows = [
-        {"head": heads[key], "cells": [column[name] for name in systems]}
+        {
+            "head": heads[key],
+            "gloss": glossary.metric(key),
+            "cells": [column[name] for name in systems],
+        }
         for key, column in columns.items()
     ]
     return {
@@ -192,6 +196,7 @@ def classes(facts: Facts) -> dict[str, Any] | None:
     ]
     return {
         "table": table,
+        "gloss": glossary.CLASSES,
         "unknown": any(support == 0 for _, _, support in rows),
         "labels": [names.shorten(label, 22) for label in labels],
         "cells": plots.heatmap(matrix) if small else None,

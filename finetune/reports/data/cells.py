@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune.reports import names
+from finetune.reports import glossary, names
 from finetune.reports.facts import identities, objects, records
 from finetune.reports.numbers import count, number, share
 
@@ -65,7 +65,9 @@ def _row(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _notes(entry: dict[str, Any]) -> list[str]:
-    notes = ["has a unit"] if entry.get("unit") else []
+    said = glossary.kind(str(entry.get("kind") or ""))
+    notes = [said] if said else []
+    notes += ["has a unit"] if entry.get("unit") else []
     notes += ["always the same"] if entry.get("constant") else []
     if isinstance(entry.get("same_as"), str):
         notes.append(f"same as {names.shorten(entry['same_as'], 40)}")
