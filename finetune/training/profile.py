@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import sys
 import time
 from collections import defaultdict
@@ -157,6 +158,7 @@ class Profile(TrainerCallback):
         del args, control, kwargs
         wait = min(WARM, max(0, state.max_steps - self.first - TRACED))
         if self.profiler is None and state.global_step == self.first + wait:
+            os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it writes its stages to stderr
             kinds = [torch.profiler.ProfilerActivity.CPU]
             kinds += [torch.profiler.ProfilerActivity.CUDA] if self.cuda else []
             with self.spans("profiling"):

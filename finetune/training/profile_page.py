@@ -16,10 +16,11 @@ PARTS: dict[str, str] = {
     "logging": "logging",
     "checkpoints": "checkpoints",
     "evaluation": "evaluation on validation rows",
-    "profiling": "measuring itself",
     "python": "Python and the rest",
 }
 """By name, what a part of training is called on the page."""
+ITSELF = "profiling"
+"""What measuring took, which a run that is not measured does without."""
 
 KINDS: dict[str, str] = {
     "loss": r"log_softmax|nll_loss|cross_entropy|LabelledTokens|ChunkedLoss",
@@ -60,7 +61,7 @@ class Measured:
     seconds: float
     """From the begin of training to its end."""
     parts: Mapping[str, float]
-    """Seconds of each part but Python's."""
+    """Seconds of each part but Python's, and of measuring itself."""
     steps: int
     """Steps trained."""
     device: str
@@ -76,11 +77,16 @@ class Measured:
     rate: float | None = None
     """FLOP per second of a large matrix product, measured in this run."""
 
+    @property
+    def trained(self) -> float:
+        """Seconds without those of measuring itself."""
+        return self.seconds - self.parts.get(ITSELF, 0.0)
+
     def shares(self) -> dict[str, float]:
-        """Return the share of each part; together they are 1."""
+        """Return the share of each part in what training took; together they are 1."""
         known = {name: self.parts.get(name, 0.0) for name in PARTS if name != "python"}
-        rest = self.seconds - sum(known.values()) if self.seconds else 0.0
-        whole = self.seconds or 1.0
+        rest = self.trained - sum(known.values()) if self.seconds else 0.0
+        whole = self.trained or 1.0
         return {name: value / whole for name, value in {**known, "python": rest}.items()}
 
     def reached(self) -> float | None:
@@ -120,20 +126,21 @@ def advice(measured: Measured) -> list[str]:
 
 def page(measured: Measured) -> str:
     """Return the page as Markdown."""
-    shares = measured.shares()
+    shares, own = measured.shares(), measured.parts.get(ITSELF, 0.0)
     cause = max(shares, key=lambda name: shares[name])
     lines = [
         "# Where the time went",
         "",
-        f"{measured.steps:,} steps on {measured.device} took {measured.seconds:.1f} s.",
+        f"{measured.steps:,} steps on {measured.device} took {measured.trained:.1f} s"
+        + (f", measuring itself {own:.1f} s beside." if own else "."),
         f"Most of it was {PARTS[cause]}: {shares[cause]:.0%}.",
         "",
         "| part | seconds | share |",
         "|---|---|---|",
     ]
     for name, share in sorted(shares.items(), key=lambda pair: -pair[1]):
-        lines.append(f"| {PARTS[name]} | {share * measured.seconds:.2f} | {share:.1%} |")
-    lines += [f"| together | {measured.seconds:.2f} | {sum(shares.values()):.1%} |", ""]
+        lines.append(f"| {PARTS[name]} | {share * measured.trained:.2f} | {share:.1%} |")
+    lines += [f"| together | {measured.trained:.2f} | {sum(shares.values()):.1%} |", ""]
     if measured.operators:
         found = kinds(measured.operators)
         whole = sum(found.values()) or 1.0

@@ -50,10 +50,11 @@ def test_a_slow_data_loader_is_named_as_the_cause(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("tag", [BERT, GPT])
-def test_the_numbers_add_up_and_nothing_else_changes(tmp_path, tag):
+def test_the_numbers_add_up_and_nothing_else_changes(tmp_path, tag, capfd):
     plain, _ = train(config_of(tag, tmp_path / "plain", *OPTIONS))
     run, _ = train(config_of(tag, tmp_path / "profiled", *OPTIONS, "train.profile=true"))
     found, page = profile_of(run)
+    assert "USDT" not in capfd.readouterr().err
     assert all(value >= 0 for value in found["parts"].values())
     assert 0 < sum(found["parts"].values()) <= found["seconds"]
     for part in ("data", "forward", "backward", "optimiser", "clipping", "evaluation"):

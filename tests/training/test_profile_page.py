@@ -23,6 +23,16 @@ def test_what_takes_most_is_named_and_has_advice(part):
     assert advice(found) == [text for name, _, text in ADVICE if name == part]
 
 
+def test_what_measuring_took_is_no_part_of_training():
+    found = Measured(seconds=20.0, parts={"profiling": 10.0, "forward": 6.0}, steps=5, device="cpu")
+    assert found.shares()["forward"] == pytest.approx(0.6)
+    assert sum(found.shares().values()) == pytest.approx(1)
+    written = page(found)
+    assert "took 10.0 s, measuring itself 10.0 s beside." in written
+    assert f"Most of it was {PARTS['forward']}: 60%." in written
+    assert "measuring itself |" not in written
+
+
 def test_the_biggest_comes_first():
     told = advice(measured(data=3.0, evaluation=5.0, forward=2.0))
     assert "Validation" in told[0]
