@@ -59,6 +59,26 @@ def axis(values: Iterable[float], *, count: int = 4, whole: bool = False) -> Axi
 
 
 @dataclass(frozen=True)
+class LogAxis(Axis):
+    """A stretch of positive numbers on which each tick is ten times the one before."""
+
+    def place(self, value: float) -> float:
+        """Return where a value stands, in per cent of the length; below `low` is at its end."""
+        share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+        return round(100 * share, 2)
+
+
+def log_axis(values: Iterable[float]) -> LogAxis:
+    """Lay a logarithmic axis from 1 or a higher power of ten round the values."""
+    known = [max(value, 1.0) for value in values]
+    first = math.floor(math.log10(min(known)) + 1e-9)
+    last = max(first + 1, math.ceil(math.log10(max(known)) - 1e-9))
+    powers = range(first, last + 1)
+    ticks = [Tick(round(100 * (n - first) / (last - first), 2), f"{10**n:,}") for n in powers]
+    return LogAxis(10.0**first, 10.0**last, ticks)
+
+
+@dataclass(frozen=True)
 class Bar:
     """A dot with its interval, in per cent of the axis."""
 

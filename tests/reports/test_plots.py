@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,3 +79,12 @@ def test_an_axis_of_counts_has_whole_ticks(values):
     texts = [tick.text for tick in plots.axis(values, whole=True).ticks]
     assert len(set(texts)) == len(texts)
     assert not any("." in text and "M" not in text for text in texts)
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=5))
+def test_a_logarithmic_axis_has_room_for_every_value_and_each_tick_is_ten_times_the_last(values):
+    found = plots.log_axis(values)
+    assert all(0 <= found.place(value) <= 100 for value in values)
+    numbers = [int(tick.text.replace(",", "")) for tick in found.ticks]
+    assert all(b == 10 * a for a, b in pairwise(numbers))
+    assert (found.ticks[0].at, found.ticks[-1].at) == (0, 100)

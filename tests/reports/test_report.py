@@ -351,3 +351,17 @@ def test_a_class_without_a_test_row_has_dashes_and_stands_last(nothing, tmp_path
     assert len(rows) == 11
     assert rows[-1] == ("an_empty_class", "–")
     assert "Those without any come last" in text
+
+
+@pytest.mark.parametrize(("computed", "words"), [
+    (False, "as a share of what the model would compute"), (True, "computed no padding"),
+])  # fmt: skip
+def test_padding_that_was_not_computed_is_not_said_to_be(computed, words, tmp_path):
+    folder = folders.classification(tmp_path / "run")
+    audit = json.loads((folder / "data/audit.json").read_text())
+    audit["tokens"]["padding"] = {"random": 0.45, "by_length": 0.03}
+    folders.write(folder / "data/audit.json", audit)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["stages"]["train"]["padding_free"] = computed
+    folders.write(folder / "manifest.json", manifest)
+    assert words in report.build(folder).read_text()

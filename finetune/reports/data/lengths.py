@@ -9,6 +9,8 @@ from finetune.reports import plots
 from finetune.reports.facts import dig, objects
 from finetune.reports.numbers import count, counted, number, share
 
+_STRETCH = 20
+"""From so many times the median on, the longest row makes the axis a logarithmic one."""
 _FAR = 1.6
 """A limit further right than this many times the longest row is said, not drawn."""
 
@@ -62,7 +64,10 @@ def histogram(tokens: dict[str, Any]) -> Histogram | None:
     limit = number(tokens.get("limit"))
     near = limit is not None and limit <= _FAR * longest
     edges = [bins[0][0], longest + 1, *([limit] if limit is not None and near else [])]
-    x = plots.axis(edges, count=6, whole=True)
+    half = number(tokens.get("p50"))
+    # A few rows many times as long as the others would press these into one bar at the left.
+    stretched = half is not None and longest > _STRETCH * max(half, 1)
+    x = plots.log_axis(edges) if stretched else plots.axis(edges, count=6, whole=True)
     y = plots.axis([0, *(n for _, _, n in bins)], whole=True)
     blocks = [
         Block(

@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune.reports import names
 from finetune.reports.data import cells, labels, lengths, media, repeats, steps
-from finetune.reports.facts import Facts, objects
+from finetune.reports.facts import Facts, dig, objects
 from finetune.reports.numbers import count, number
 
 Part = Callable[[str, Callable[[], Any]], Any]
@@ -26,10 +26,11 @@ def section(facts: Facts, part: Part) -> dict[str, Any] | None:
                 raise TypeError(f"`{key}` is no {kind.__name__}")
         return make(audit)
 
-    return {
+    shown = {
         name: part(title, lambda make=make, keys=keys: checked(make, keys))  # type: ignore[misc]
         for name, (title, make, keys) in _PARTS.items()
     }
+    return shown | {"unpadded": dig(facts.manifest, "stages", "train", "padding_free") is True}
 
 
 def personal(audit: dict[str, Any]) -> dict[str, Any] | None:

@@ -9,6 +9,14 @@ from finetune.reports.facts import dig, objects, records
 from finetune.reports.numbers import count, counted, number, share
 
 _ALWAYS_SHOWN = {"read", "split"}
+_WHY = {
+    "values": "a needed value missing or unusable",
+    "lengths": "too long, or nothing left to learn from",
+    "length": "too short or too long",
+    "exact_duplicates": "the same as an earlier row",
+    "near_duplicates": "nearly the same as an earlier row",
+}
+"""Why rows are removed by steps that count no findings."""
 
 
 def flow(audit: dict[str, Any]) -> dict[str, Any] | None:
@@ -35,6 +43,7 @@ def flow(audit: dict[str, Any]) -> dict[str, Any] | None:
                 "rows": count(after),
                 "width": round(100 * after / most, 1) if most and after else 0,
                 "gone": round(100 * removed / most, 1) if most and removed > 0 else 0,
+                "why": _WHY.get(str(each.get("name")), "see data/quarantine.jsonl"),
                 "tone": "removed" if removed > 0 else "changed" if changed else "",
             }
         )

@@ -42,6 +42,16 @@ def test_rows_beyond_the_limit_stand_out_and_the_limit_is_marked():
     assert "limit 40" in plot.summary
 
 
+def test_one_long_row_does_not_press_the_others_into_one_bar():
+    bins = [[3, 1082, 160], [1083, 2162, 0], [20523, 21602, 2]]
+    tokens = {"histogram": bins, "p50": 26, "p95": 7901, "limit": 128}
+    plot = histogram(tokens)
+    assert plot.blocks[0].width > 50
+    assert [tick.text for tick in plot.x.ticks] == ["1", "10", "100", "1,000", "10,000", "100,000"]
+    half, most, limit = (mark.at for mark in plot.marks)
+    assert half + 10 < limit < most - 10
+
+
 def test_a_limit_far_away_does_not_squeeze_the_bars():
     plot = histogram({"histogram": [[1, 9, 5]], "limit": 8192})
     assert plot.x.high < 20

@@ -64,3 +64,10 @@ def test_acted_means_changed_or_removed_not_found():
     assert steps.acted(audits.full(), "exact_duplicates")
     assert not steps.acted(audits.full(), "whitespace")
     assert not steps.acted(audits.full(), "html")
+
+
+def test_rows_that_were_removed_have_a_reason_beside_them():
+    known = [{"name": "values", "rows_in": 9, "rows_out": 4}, {"name": "x", "rows_in": 4,
+             "rows_out": 3}]  # fmt: skip
+    reasons = [row["why"] for row in steps.flow({"steps": known})["rows"]]
+    assert reasons == ["a needed value missing or unusable", "see data/quarantine.jsonl"]
