@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetune.runs.folder import RunFolder
@@ -54,4 +54,15 @@ def say_kept(facts: Mapping[str, Any], primary: str) -> None:
         sys.stderr.write(
             f"   step {step} of {facts['steps']} is kept: the best by {primary} on the validation "
             "rows, by loss where that is equal\n"
+        )
+
+
+def say_end(command: Sequence[str]) -> None:
+    """Say which of two ends of training holds, where the command names both."""
+    given = dict(word.lstrip("+").partition("=")[::2] for word in command)
+    steps, epochs = given.get("train.max_steps"), given.get("train.num_train_epochs")
+    if epochs and steps not in (None, "", "null"):
+        sys.stderr.write(
+            f"   train.max_steps={steps} says when training ends, not "
+            f"train.num_train_epochs={epochs}\n"
         )

@@ -14,7 +14,7 @@ from finetune.errors import FinetuneError, GateError, Interrupted
 from finetune.models.source import BaseModel
 from finetune.runs.folder import RunFolder
 from finetune.stages import devices, prepared
-from finetune.stages.announce import say, say_data, say_kept
+from finetune.stages.announce import say, say_data, say_end, say_kept
 from finetune.stages.devices import Device
 from finetune.stages.processes import (
     end_group,
@@ -179,6 +179,7 @@ def lead(
         where = f"on {device.name} in {device.precision}"
         others = f" with {world} processes" if world > 1 else ""
         say("train", f"{config.model.name_or_path}, {config.strategy.name}, {where}{others}")
+        say_end(command)
         from finetune.stages.train import train
 
         with run.stage("train") as facts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from finetune.runs import storage
 from finetune.runs.folder import RunFolder
 from finetune.stages import announce
@@ -40,3 +42,19 @@ def test_a_kept_step_is_said_where_it_is_not_the_last(capsys):
     assert "step 9 of 27 is kept: the best by exact_match" in capsys.readouterr().err
     announce.say_kept({"kept": "step-27", "steps": 27}, "exact_match")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["train.num_train_epochs=3", "train.max_steps=60"], "train.max_steps=60 says when"),
+        (["train.max_steps=60"], ""),
+        (["train.num_train_epochs=3"], ""),
+        (["train.num_train_epochs=3", "train.max_steps=null"], ""),
+    ],
+)
+def test_of_two_ends_that_a_command_names_the_one_that_holds_is_said(command, said, capsys):
+    announce.say_end(["recipe=bert/text_classification", *command])
+    found = capsys.readouterr().err
+    assert said in found
+    assert bool(found) is bool(said)
