@@ -132,7 +132,8 @@ class TrainConfig:
     ] = "linear"
     """Schedule after the warm-up."""
     warmup_ratio: float = bounded(0.06, low=0.0, high=1.0)
-    """Share of the steps over which the learning rate rises."""
+    """Share of the steps over which the learning rate rises, from 0 in the first of them, as in
+    transformers; less than two steps are none."""
     weight_decay: float = bounded(0.0, low=0.0, high=1.0)
     """Decoupled weight decay; not on biases and norms."""
     max_grad_norm: float = bounded(1.0, low=0.0)

@@ -76,15 +76,16 @@ def training_arguments(run: RunFolder, config: RunConfig, task: Task, device: De
 
 
 def warmup_steps(config: RunConfig, run: RunFolder) -> int:
-    """Return how many steps the learning rate rises over, rounded down.
+    """Return how many steps the learning rate rises over, rounded down; one alone is none.
 
-    A schedule's first step has learning rate 0 when there is a warm-up, so that a warm-up of less
-    than one step, rounded up, would let a run of one step learn nothing.
+    A schedule of transformers begins a warm-up with learning rate 0, so that one of a single step
+    would rise over nothing and waste a batch, and a run of one step would learn nothing.
     """
     settings = config.train
     per_epoch = -(-rows.of_an_epoch(run, config) // settings.global_batch_size)
     steps = settings.max_steps or math.ceil((settings.num_train_epochs or 1) * per_epoch)
-    return int(settings.warmup_ratio * steps)
+    rising = int(settings.warmup_ratio * steps)
+    return rising if rising > 1 else 0
 
 
 def has_validation(run: RunFolder) -> bool:
