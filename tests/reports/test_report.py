@@ -365,3 +365,14 @@ def test_padding_that_was_not_computed_is_not_said_to_be(computed, words, tmp_pa
     manifest["stages"]["train"]["padding_free"] = computed
     folders.write(folder / "manifest.json", manifest)
     assert words in report.build(folder).read_text()
+
+
+@pytest.mark.parametrize(("classes", "within"), [(10, False), (16, False), (77, True)])
+def test_a_table_is_shown_whole_or_says_that_it_scrolls(classes, within, tmp_path):
+    labels = [f"class_{number:02}" for number in range(classes)]
+    text = report.build(folders.classification(tmp_path / "run", labels)).read_text()
+    for name in ("Class by class", "Class balance"):
+        opening = next(line for line in text.split("\n") if f'aria-label="{name}"' in line)
+        assert ("longtable" in opening) is within
+        assert "wide" in opening  # which says on a telephone that it scrolls sideways
+    assert text.count(f"{classes} rows: scroll within the table") == 2 * within
