@@ -71,4 +71,7 @@ def _account(work: Work, on_exact: str | None, on_near: str | None) -> None:
         conflicts = audit.label_conflicts(asked, given)
         work.audit["label_conflicts"] = conflicts
         if conflicts:
-            work.say(f"{plural(conflicts)} ask the same as another with a different label.")
+            have = "has" if conflicts == 1 else "have"
+            work.say(
+                f"{plural(conflicts)} {have} the same input as another with a different label."
+            )

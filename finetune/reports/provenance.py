@@ -26,7 +26,7 @@ def model(facts: Facts) -> list[tuple[str, str]]:
     micro, steps = (
         number(train.get(k)) for k in ("micro_batch_size", "gradient_accumulation_steps")
     )
-    made = f" ({count(micro)} rows at a time, {count(steps)} times)" if micro and steps else ""
+    made = _portions(batch, micro, steps)
     done = [counted(train.get("steps"), "step")] if number(train.get("steps")) else []
     epochs, best = number(train.get("epochs")), number(train.get("best_step"))
     # 1.004 is shown as 1, and one epoch is no plural.
@@ -54,6 +54,15 @@ def model(facts: Facts) -> list[tuple[str, str]]:
         ("Seed", facts.manifest.get("seed")),
     ]  # fmt: skip
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def _portions(batch: float | None, micro: float | None, steps: float | None) -> str:
+    """Say in what portions a batch was computed, on each process."""
+    if not micro or not steps:
+        return ""
+    if steps == 1:
+        return " (all at once)" if micro == batch else f" ({counted(micro, 'row')} at a time)"
+    return f" ({counted(micro, 'row')} at a time, {count(steps)} times)"
 
 
 def shortcuts(train: dict[str, Any]) -> list[str]:

@@ -251,6 +251,9 @@ def test_conflicting_labels_are_counted():
     rows = [*labelled(20), {"text": "text 0", "label": "b"}]
     prepared = run(rows)
     assert prepared.audit["label_conflicts"] == 2
+    assert any(
+        "2 rows have the same input as another" in said for said in prepared.audit["messages"]
+    )
     assert prepared.audit["duplicates"]["exact"] == 0
 
 

@@ -29,6 +29,21 @@ def test_one_step_or_epoch_is_no_plural(train, words, tmp_path):
     assert dict(provenance.model(of(tmp_path / "run", **train)))["Training"] == words
 
 
+@pytest.mark.parametrize(
+    ("batch", "micro", "steps", "words"),
+    [
+        (32, 16, 2, "(16 rows at a time, 2 times)"),
+        (16, 16, 1, "(all at once)"),
+        (32, 16, 1, "(16 rows at a time)"),  # on two processes
+        (3, 1, 3, "(1 row at a time, 3 times)"),
+    ],
+)
+def test_nothing_is_done_one_times(batch, micro, steps, words, tmp_path):
+    train = {"global_batch_size": batch, "micro_batch_size": micro}
+    train["gradient_accumulation_steps"] = steps
+    assert dict(provenance.model(of(tmp_path / "run", **train)))["Global batch"].endswith(words)
+
+
 def test_what_training_was_spared_is_told_and_what_it_was_not_is_left_out(tmp_path):
     told = dict(provenance.model(of(tmp_path / "run")))
     assert "Computed" not in told
