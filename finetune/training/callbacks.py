@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from finetune.runs import storage
 from finetune.runs.folder import peak_memory_bytes
 from finetune.training.seen import Seen
 
+GROWS = 8
+"""Characters by which what stands beside a bar gets longer in the course of a run."""
 SHOWN = ("loss", "grad_norm", "learning_rate")
 
 
@@ -111,9 +114,8 @@ class Progress(TrainerCallback):
         if self.bar is None or not logs:
             return
         if "loss" in logs:
-            self.bar.set_postfix(
-                {key: f"{logs[key]:.4g}" for key in SHOWN if logs.get(key) is not None}
-            )
+            fields = {key: f"{logs[key]:.4g}" for key in SHOWN if logs.get(key) is not None}
+            self.bar.set_postfix(fitting(fields, room_beside(self.bar)))
         scores = {
             key.removeprefix("eval_"): value
             for key, value in logs.items()
@@ -135,3 +137,22 @@ class Progress(TrainerCallback):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def room_beside(bar: Any) -> int | None:
+    """Return the characters of a line that a bar of ten leaves for fields; None where any do."""
+    known = bar.format_dict
+    if bar.disable or not known["ncols"]:
+        return None
+    taken = len(bar.format_meter(**{**known, "ncols": None, "postfix": None})) + GROWS
+    return int(known["ncols"]) - taken
+
+
+def fitting(fields: Mapping[str, str], room: int | None) -> dict[str, str]:
+    """Return the first fields that a line has room for: none of them is cut."""
+    found: dict[str, str] = {}
+    for key, value in fields.items():
+        if room is not None and (room := room - len(f", {key}={value}")) < 0:
+            break
+        found[key] = value
+    return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from types import SimpleNamespace
 
 import pytest
 
 from finetune.runs import storage
-from finetune.training.callbacks import MetricsLog, Progress
+from finetune.training.callbacks import SHOWN, MetricsLog, Progress
 from finetune.training.seen import Seen
 
 
@@ -104,3 +105,27 @@ def test_other_ranks_show_nothing(capsys):
     shown.on_train_begin(None, state(0, main=False), None)
     shown.on_log(None, state(4, main=False), None, {"eval_loss": 0.25})
     assert capsys.readouterr().err == ""
+
+
+class Terminal(io.StringIO):
+    """Stands in for a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"), [(80, ["loss"]), (140, ["loss", "grad_norm", "learning_rate"])]
+)
+def test_beside_the_bar_stand_as_many_fields_as_there_is_room_for(monkeypatch, columns, shown):
+    progress, terminal = Progress(), Terminal()
+    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda _: (columns, 40))
+    monkeypatch.setattr("sys.stderr", terminal)
+    progress.on_train_begin(None, state(), None)
+    logs = {"loss": 2.1234, "grad_norm": 3.4691, "learning_rate": 0.0012345}
+    progress.on_log(None, state(3), None, logs)
+    last = terminal.getvalue().split("\r")[-1]
+    progress.on_train_end(None, state(), None)
+    assert [key for key in SHOWN if f"{key}=" in last] == shown
+    assert last.endswith("]")
+    assert len(last.split("|")[1]) >= 9
