@@ -32,6 +32,7 @@ def absorb_attention(config: RunConfig, trainer: TaskTrainer) -> dict[str, Any]:
     from finetune.stages.frozen_parts import batch_of
     from finetune.stages.train import quiet_transformers
     from finetune.training import absorbed_search
+    from finetune.training.unpadded import of_different_lengths
 
     count, against = 0, None
     asked = config.train.absorbed_attention
@@ -48,7 +49,7 @@ def absorb_attention(config: RunConfig, trainer: TaskTrainer) -> dict[str, Any]:
     elif trainer.without_padding is not contextlib.nullcontext and not trainer.task.lazy:
         against = "its encoder sees no padding"
     else:
-        batch = batch_of(trainer, range(min(2, len(trainer.train_rows))))
+        batch = batch_of(trainer, of_different_lengths(trainer.train_rows))
         precision = trainer.compute_loss_context_manager
         with quiet_transformers():
             count, against = absorbed_search.prepare(trainer.task, trainer.model, batch, precision)

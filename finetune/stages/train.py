@@ -51,7 +51,7 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     Raises:
         NumericsError: Loss or gradient is not finite, or memory ran out.
     """
-    from finetune.training import ranks
+    from finetune.training import encoder_once, ranks
     from finetune.training.interruption import Interruption
 
     task: Task = config.task
@@ -83,9 +83,9 @@ def train(run: RunFolder, config: RunConfig, base: BaseModel) -> dict[str, Any]:
     shared = sharing.share_prompts(trainer, padded)
     with ranks.together(run, trainer):
         kept, computed = frozen.keep(run, config, trainer)
-        if task.lazy:  # what is kept of pictures and sound need not be computed to compare
-            padded = spare_padding(trainer, config)
-        absorbed = memory.absorb_attention(config, trainer)
+        with encoder_once.answering(model):  # kept or not, sound need not be heard to compare twice
+            padded = spare_padding(trainer, config) if task.lazy else padded
+            absorbed = memory.absorb_attention(config, trainer)
         planned = memory.plan(config, trainer)
         made = {**features.keep(run, config, trainer), **workers.settle(config, trainer)}
     counts = [loading.parameter_count(model, trainable=only) for only in (True, False)]

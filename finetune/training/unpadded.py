@@ -154,26 +154,36 @@ def reason_against(task: Task, model: nn.Module, batch: Batch, precision: Precis
         model.train(was_training)
     if attention.switch.made == before:
         return NO_PADDING
-    apart = [distance(one, other) for one, other in zip(found, wanted, strict=True)]
+    if len(found[-1]) != len(wanted[-1]):
+        return "it gives other outputs"
+    # an encoder that was not asked again has no states to compare
+    pairs = [pair for part in found for pair in zip(found[part], wanted[part], strict=True)]
+    apart = [distance(one, other) for one, other in pairs]
     limit = TOLERANCE.get(computed_in(model, precision), HALF)
     off = [part for part in apart if not part <= limit]  # NaN is off as well
     return f"without it, states are {off[0]:.1e} off" if off else None
 
 
-def outcome(task: Task, model: nn.Module, batch: Batch) -> list[Tensor]:
-    """Return what the loss is made of: the states behind each stack of layers, and the losses."""
-    states: list[Tensor] = []
+def outcome(task: Task, model: nn.Module, batch: Batch) -> dict[int, list[Tensor]]:
+    """Return what the loss is made of: states by the number of their stack, the losses as -1."""
+    states: dict[int, list[Tensor]] = {}
 
-    def note(layer: nn.Module, args: Any, output: Any) -> None:
-        del layer, args
-        states.append((output[0] if isinstance(output, tuple) else output).double())
+    def note(number: int) -> Any:
+        def hook(layer: nn.Module, args: Any, output: Any) -> None:
+            del layer, args
+            made = output[0] if isinstance(output, tuple) else output
+            states.setdefault(number, []).append(made.double())
 
-    hooks = [stack[-1].register_forward_hook(note) for stack in stacks(model)]
+        return hook
+
+    hooks = [
+        stack[-1].register_forward_hook(note(number)) for number, stack in enumerate(stacks(model))
+    ]
     try:
         if isinstance(task, CoupledTask):
-            states += [part.double() for part in task.embed(model, batch)]
+            states[-1] = [part.double() for part in task.embed(model, batch)]
         else:
-            states.append(task.row_losses(model, batch)[0].double())
+            states[-1] = [task.row_losses(model, batch)[0].double()]
     finally:
         for hook in hooks:
             hook.remove()
