@@ -48,7 +48,7 @@ def _weak_slices(metrics: dict[str, Any]) -> list[str]:
             if part is None or part.low is None or (rows or 0) < TOO_FEW_ROWS:
                 continue
             low, high = part.bounds
-            if low == high:
+            if not part.uncertain:
                 # Rows that are all alike are not beyond doubt: the rule of three, 3 / n.
                 margin = 3 / (rows or 1) * max(1.0, abs(overall.value))
                 low, high = low - margin, high + margin

@@ -91,6 +91,9 @@ _LOWER_IS_BETTER = {"loss", "perplexity", "wer", "cer", "ter", "brier", "ece", "
 
 def metric(name: str) -> str:
     """Return a metric's name for prose: ``wer`` is the word error rate."""
+    if name.startswith("recall_at_"):
+        # "recall at 1 0.188" would be read as two numbers.
+        return f"recall@{name.removeprefix('recall_at_')}"
     return _METRICS.get(name, name.replace("_", " "))
 
 

@@ -32,6 +32,13 @@ class Estimate:
         return None if value is None else cls(value)
 
     @property
+    def uncertain(self) -> bool:
+        """Whether there is an interval that has a width; sums leave noise in the last bits."""
+        if self.low is None or self.high is None:
+            return False
+        return self.high - self.low > 1e-9 * max(1.0, abs(self.value))
+
+    @property
     def bounds(self) -> tuple[float, float]:
         """The interval, or the value twice when the interval is unknown."""
         if self.low is None or self.high is None:
@@ -91,10 +98,10 @@ def interval(estimate: Estimate, places: int | None = None, *, signed: bool = Fa
     if places is None:
         places = decimals([estimate.value, estimate.low, estimate.high])
     value = plain(estimate.value, places, signed=signed)
-    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
+    if not estimate.uncertain:
         return value
-    low = plain(estimate.low, places, signed=signed)
-    return f"{value} [{low}, {plain(estimate.high, places, signed=signed)}]"
+    low, high = (plain(bound, places, signed=signed) for bound in estimate.bounds)
+    return f"{value} [{low}, {high}]"
 
 
 def shared_decimals(estimates: Iterable[Estimate | None]) -> int:

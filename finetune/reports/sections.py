@@ -240,6 +240,7 @@ def slices(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _range(estimate: Estimate, places: int) -> str:
-    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
+    if not estimate.uncertain:
         return "no interval"
-    return f"{plain(estimate.low, places)} to {plain(estimate.high, places)}"
+    low, high = (plain(bound, places) for bound in estimate.bounds)
+    return f"{low} to {high}"

@@ -161,9 +161,7 @@ def verdict(metrics: dict[str, Any]) -> list[Sentence]:
     on = f"On {counted(rows, 'test row')}, the" if rows is not None else "On the test rows, the"
     confidence = number(metrics.get("confidence")) or 0.95
     direction = "" if greater else " (lower is better)"
-    level = (
-        f" ({confidence * 100:.3g}\N{NO-BREAK SPACE}% interval)" if value.low != value.high else ""
-    )
+    level = f" ({confidence * 100:.3g}\N{NO-BREAK SPACE}% interval)" if value.uncertain else ""
     sentences = [
         Sentence(
             f"{on} fine-tuned model reaches {names.metric(primary)}{direction} "

@@ -81,3 +81,9 @@ def test_a_noun_agrees_with_its_count():
     assert [counted(n, "row") for n in (0, 1, 2000, None)] == [
         "0 rows", "1 row", "2,000 rows", "– rows",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("high", [1 / 63, 0.015873015873015872])
+def test_an_interval_of_no_width_is_not_shown_nor_one_of_rounding_noise(high):
+    assert interval(Estimate(0.015873015873015844, 0.015873015873015844, high)) == "0.016"
+    assert interval(Estimate(0.5, 0.5, 0.6)) == "0.500 [0.500, 0.600]"
