@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from finetune.config import places
 from finetune.config.refusals import refuse
 from finetune.config.schema import SECTIONS
-from finetune.errors import did_you_mean
+from finetune.errors import did_you_mean, nearest
 
 GROUPS = ("model", "task", "data", "data/clean", "strategy", "recipe")
 
@@ -118,6 +118,8 @@ def unknown_choice(group: str, choice: str) -> str:
     last = [name for name in every if name.rsplit("/", 1)[-1] == choice]
     if last:
         hint = f", did you mean {' or '.join(f'`{name}`' for name in last)}?"
+    if group == "recipe" and not hint:
+        hint = in_a_folder_like(choice, every)
     if group == "recipe" and choice.endswith((".yaml", ".yml")):
         own = "a recipe of yours is ./recipes/NAME.yaml and named by recipe=NAME"
         return f"{said} does not exist{hint or '.'} Recipes are named, not given as files: {own}."
@@ -127,6 +129,13 @@ def unknown_choice(group: str, choice: str) -> str:
         hint = f"; a file, folder or hub id is given as data.path={choice}."
     where = " in ./recipes or among ours" if group == "recipe" and Path("recipes").is_dir() else ""
     return f"{said} does not exist{where}{hint or f'; see `python -m finetune list {group}`.'}"
+
+
+def in_a_folder_like(choice: str, every: Sequence[str]) -> str:
+    """Return the choices of the folder that a misspelt name is nearest to, or nothing."""
+    meant = nearest(choice.split("/")[0], {name.split("/")[0] for name in every if "/" in name})
+    inside = [name for name in every if meant and name.startswith(f"{meant[0]}/")]
+    return f", did you mean one of {', '.join(f'`{name}`' for name in inside)}?" if inside else ""
 
 
 def as_hydra(overrides: Sequence[Override]) -> list[str]:
