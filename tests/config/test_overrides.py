@@ -71,7 +71,6 @@ def test_a_bare_word_is_told_with_what_it_may_be(tmp_path, monkeypatch):
         ("recipe", "berts", "did you mean one of `bert/"),
         ("recipe", "whispr/x", "did you mean one of `whisper/"),
         ("recipe", "zzz", "list recipe"),
-        ("model", "tiny2", "model.name_or_path=tiny2"),
         ("model", "tiny", "is a folder; it has"),
         ("model", "facebook/opt-125m", "model.name_or_path=facebook/opt-125m"),
         ("data", "/tmp/x.csv", "data.path=/tmp/x.csv"),
