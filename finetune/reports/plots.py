@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from finetune.reports.numbers import Estimate, number
 
@@ -27,6 +27,7 @@ class Axis:
     low: float
     high: float
     ticks: list[Tick]
+    logarithmic: ClassVar[bool] = False
 
     def place(self, value: float) -> float:
         """Return where a value stands, in per cent of the length."""
@@ -61,6 +62,8 @@ def axis(values: Iterable[float], *, count: int = 4, whole: bool = False) -> Axi
 @dataclass(frozen=True)
 class LogAxis(Axis):
     """A stretch of positive numbers on which each tick is ten times the one before."""
+
+    logarithmic: ClassVar[bool] = True
 
     def place(self, value: float) -> float:
         """Return where a value stands, in per cent of the length; below `low` is at its end."""
