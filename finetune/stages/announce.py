@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finetune.data.problems import rows
 from finetune.runs.folder import RunFolder
 
 
@@ -20,16 +21,15 @@ def say_data(run: RunFolder) -> None:
     from finetune.runs import storage
 
     audit = storage.read_json(run.data / "audit.json")
-    rows = ", ".join(f"{name} {count}" for name, count in audit["splits"].items())
-    sys.stderr.write(
-        f"   {audit['rows']['read']} rows read, {audit['rows']['dropped']} dropped: {rows}\n"
-    )
+    splits = ", ".join(f"{name} {count}" for name, count in audit["splits"].items())
+    read, dropped = audit["rows"]["read"], audit["rows"]["dropped"]
+    sys.stderr.write(f"   {rows(read)} read, {dropped:,} dropped: {splits}\n")
     for message in audit.get("messages", []):
         sys.stderr.write(f"   {message}\n")
     tokens = audit.get("tokens") or {}
     if cut := tokens.get("truncated_rows"):
         sys.stderr.write(
-            f"   {cut} {'row is' if cut == 1 else 'rows are'} cut at {tokens['limit']} tokens; "
+            f"   {rows(cut)} {'is' if cut == 1 else 'are'} cut at {tokens['limit']} tokens; "
             f"tokens lost: {tokens['tokens_lost']}\n"
         )
     if answerless := tokens.get("answerless_rows"):

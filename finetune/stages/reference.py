@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from finetune.config.schema import RunConfig
+from finetune.data.problems import rows as counted
 from finetune.errors import ConfigError
 from finetune.models.source import BaseModel
 from finetune.runs import identity, storage
@@ -100,8 +101,8 @@ def told(asked: int, known: int, seconds: float) -> str:
     """Return the line for the terminal."""
     spared = "no step asks it again (task.precompute_reference)"
     if asked:
-        return f"   base model asked about {asked:,} rows once in {seconds:.1f} s; {spared}\n"
-    return f"   what the base model says of {known:,} rows was known from before; {spared}\n"
+        return f"   base model asked about {counted(asked)} once in {seconds:.1f} s; {spared}\n"
+    return f"   what the base model says of {counted(known)} was known from before; {spared}\n"
 
 
 def refuse(config: RunConfig, task: ReferredTask) -> None:

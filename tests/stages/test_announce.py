@@ -58,3 +58,16 @@ def test_of_two_ends_that_a_command_names_the_one_that_holds_is_said(command, sa
     found = capsys.readouterr().err
     assert said in found
     assert bool(found) is bool(said)
+
+
+def test_one_row_is_no_plural(tmp_path, capsys):
+    audit = {
+        "rows": {"read": 1, "dropped": 0},
+        "splits": {"train": 1},
+        "tokens": {"audio_seconds": {"unheard_rows": 1, "window": 30}},
+    }
+    storage.write_json(tmp_path / "data" / "audit.json", audit)
+    announce.say_data(RunFolder(tmp_path))
+    said = capsys.readouterr().err
+    assert "   1 row read, 0 dropped: train 1\n" in said
+    assert "   1 recording is longer" in said

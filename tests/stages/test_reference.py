@@ -169,3 +169,8 @@ def test_test_rows_carry_what_the_base_says_so_that_it_prefers_neither(tmp_path)
     found = config.task.predict(model, beside, batch_size=config.evaluate.batch_size)
     assert {prediction.value for prediction in found} == {"neither"}
     assert {prediction.value for prediction in config.task.predict(model, test)} != {"neither"}
+
+
+def test_one_row_is_no_plural():
+    assert "asked about 1 row once" in reference.told(1, 1, 0.5)
+    assert "says of 1,200 rows was known" in reference.told(0, 1200, 0.0)
