@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -198,6 +200,9 @@ def test_how_often_validation_is_scored_does_not_change_the_weights(tmp_path, ta
     assert any("eval_loss" in line for line in log_of(often))
     one, two = weights_of(quiet, 3), weights_of(often, 3)
     assert one.pop("trainer_state.json") != two.pop("trainer_state.json")  # the best score
+    counts = [json.loads(files.pop("seen.json")) for files in (one, two)]
+    assert counts[0].pop("best_loss") != counts[1].pop("best_loss")
+    assert counts[0] == counts[1]
     assert one == two
     assert [n for n in log_of(often) if "loss" in n] == log_of(quiet)
 
