@@ -89,8 +89,9 @@ def chance(column: str) -> Baseline:
         from finetune.metrics.retrieval import AnyRank
 
         del train
-        candidates = len({str(row[column]) for row in test})
-        guess = AnyRank(candidates)
-        return [Prediction(guess, 1 / candidates, rank=guess) for _ in test]
+        values = sorted({str(row[column]) for row in test})
+        guess = AnyRank(len(values))
+        # The value is for those who look at answers alone: one of them is as good as another.
+        return [Prediction(values[0], 1 / len(values), rank=guess) for _ in test]
 
     return answer

@@ -237,8 +237,10 @@ class ZeroShotImageClassification(CoupledTask):
 
     def judged(self, metric: str, predictions: Sequence[Prediction]) -> list[Any]:
         """Retrieval looks at the rank of the right caption, accuracy at the chosen one."""
+        from finetune.metrics.retrieval import AnyRank
+
         if metric == "zero_shot_accuracy":
-            return [prediction.value for prediction in predictions]
+            return [p.rank if isinstance(p.rank, AnyRank) else p.value for p in predictions]
         return [prediction.rank for prediction in predictions]
 
     def baselines(self) -> dict[str, Baseline]:

@@ -131,6 +131,14 @@ def test_siglip_learns_by_its_own_loss(tmp_path: Path) -> None:
     assert total.item() == pytest.approx(wanted.item(), rel=1e-4)
 
 
+def test_chance_is_right_once_in_as_many_captions_as_there_are(
+    task: ZeroShotImageClassification,
+) -> None:
+    rows = [{"text": text} for text in "aaaab"]
+    found = task.score(task.baselines()["chance"]([], rows), list("aaaab"))
+    assert found["recall_at_1"] == found["zero_shot_accuracy"] == 0.5
+
+
 def test_the_rank_is_judged_for_retrieval_and_the_caption_for_accuracy(
     task: ZeroShotImageClassification,
 ) -> None:
