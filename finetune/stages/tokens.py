@@ -14,7 +14,7 @@ from typing import Any
 from finetune.errors import StorageError
 from finetune.runs import entries, storage
 from finetune.runs.folder import RunFolder
-from finetune.stages import keeping, splits
+from finetune.stages import environment, keeping, splits
 from finetune.tasks.base import Features, Task
 from finetune.version import __version__
 
@@ -98,9 +98,6 @@ def same(made: list[Features], known: list[Features]) -> bool:
 
 def key_of(task: Task, dataset: Any) -> str | None:
     """Return the name of an entry: rows, tokenizer, task and versions; None where none can tell."""
-    import tokenizers
-    import transformers
-
     tokenizer: Any = task.processor
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:  # a tokenizer in Python, which does not say all that it does
@@ -111,7 +108,7 @@ def key_of(task: Task, dataset: Any) -> str | None:
     told = [
         *[content(dataset), whole, repr(tokenizer)],
         *[repr(getattr(tokenizer, "chat_template", None)), repr(task)],
-        *[__version__, transformers.__version__, tokenizers.__version__],
+        *[__version__, environment.version("transformers"), environment.version("tokenizers")],
     ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
