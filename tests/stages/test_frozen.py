@@ -27,10 +27,16 @@ def trained(tag: str, folder: Path, *more: str) -> tuple[RunFolder, dict[str, An
     return train(config_of(tag, folder, "train.max_steps=6", *freeze, *more))
 
 
-@pytest.mark.parametrize("tag", [CLIP, WHISPER])
+@pytest.mark.parametrize(("tag", "at_once"), [(CLIP, 16), (WHISPER, 16), (WHISPER, 3)])
 def test_a_run_is_the_same_to_the_bit_with_it_and_without(
-    tag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tag: str,
+    at_once: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    places = 64  # of a recording in the minute Whisper
+    monkeypatch.setattr(frozen_parts, "CPU_PLACES", places * at_once)
     run, facts = trained(tag, tmp_path / "with")
     assert facts["frozen_part"]["bytes"] > 0
     assert "computed once per row" in capsys.readouterr().err
