@@ -41,14 +41,14 @@ def prepare(task: Task, model: Any, batch: Batch, precision: Precision) -> tuple
     reasons: dict[str, None] = {}
     was_training = model.training
     model.eval()
-    model.set_attn_implementation(attention.NAME)
+    attention.choose(model, attention.NAME)
     try:
         with torch.no_grad(), precision(), watched(model, found, reasons):
             outcome(task, model, batch)
     finally:
         model.train(was_training)
         if not found:
-            model.set_attn_implementation(implementation)
+            attention.choose(model, implementation)
     for crossing in found:
         crossing.module.register_forward_pre_hook(open_to, with_kwargs=True)
         crossing.module.register_forward_hook(close, always_call=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import (
     bidirectional_mask_function,
@@ -44,6 +44,21 @@ class Switch:
 
 
 switch = Switch()
+
+
+def choose(model: nn.Module, name: str) -> None:
+    """Let the models of transformers in a model, which may be one itself, attend in a way."""
+    found: list[PreTrainedModel] = []
+    for part in model.modules():  # outermost first: what is within one is its own to set
+        if isinstance(part, PreTrainedModel) and not any(is_within(part, whole) for whole in found):
+            found.append(part)
+    for whole in found:
+        whole.set_attn_implementation(name)
+
+
+def is_within(part: nn.Module, whole: nn.Module) -> bool:
+    """Tell whether a module is a part of another."""
+    return any(part is one for one in whole.modules())
 
 
 def mask(

@@ -96,14 +96,14 @@ def lend(
     ]
     biased = bound_biases(model)
     hooks += [part.register_forward_pre_hook(note_longest, with_kwargs=True) for part in biased]
-    model.set_attn_implementation(attention.NAME)
+    attention.choose(model, attention.NAME)
 
     def take_back() -> None:
         for hook in hooks:
             hook.remove()
         for module in biased:
             del module.compute_bias
-        model.set_attn_implementation("sdpa")
+        attention.choose(model, "sdpa")
 
     against = reason_against(task, model, batch, precision)
     if against is not None:

@@ -37,6 +37,8 @@ def killed_and_finished(folder, arguments, moments, *, everyone=False, trained=T
             job.end()
         assert code in (-signal.SIGKILL, 0, harness.LOCKED), job.said()
         struck += code == -signal.SIGKILL
+        if code == 0:  # it ended before the moment came: there is nothing left to kill
+            break
     ended = harness.finish(lambda: harness.fork(folder, arguments), trained=trained)
     found = harness.differences(
         harness.uninterrupted(tuple(arguments)), harness.fingerprint(folder), trained=True

@@ -95,8 +95,15 @@ def trained(name, folder, *more):
     return folder / "case"
 
 
+def trains(name) -> bool:
+    """Tell whether a recipe trains: one for data alone is said to be prepared."""
+    return "finetune prepare" not in (ROOT / "recipes" / f"{name}.yaml").read_text("utf-8")
+
+
 SLOW = [
-    pytest.param(name, marks=() if name == "quickstart" else pytest.mark.slow) for name in NAMES
+    pytest.param(name, marks=() if name == "quickstart" else pytest.mark.slow)
+    for name in NAMES
+    if trains(name)
 ]
 
 

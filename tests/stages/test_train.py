@@ -136,6 +136,20 @@ def test_every_family_computes_without_padding_and_says_so(tag, tmp_path):
     assert made[True] > steps  # once to compare, and for each step
 
 
+@pytest.mark.parametrize("strategy", ["full", "lora"])
+def test_a_model_that_is_wrapped_computes_without_padding_too(strategy, tmp_path):
+    # its attention is chosen in the model of transformers within: asking the wrapper was a crash
+    told = ("task.pooling=mean", f"strategy={strategy}", "train.max_steps=2")
+    losses = {}
+    for free in (True, False):
+        folder = tmp_path / str(free)
+        told_all = (*told, f"train.padding_free={free}", "train.eval_strategy=no")
+        run, facts = train(config_of("text-classification", folder, *told_all))
+        assert facts["padding_free"] is free
+        losses[free] = [line["loss"] for line in log_of(run) if "loss" in line]
+    assert losses[True] == pytest.approx(losses[False], rel=1e-5)
+
+
 def test_facts_say_how_the_batch_was_cut(tmp_path):
     _, facts = train(config_of(BERT, tmp_path, "train.max_steps=1", "train.micro_batch_size=3"))
     assert facts["micro_batch_size"] == 3
