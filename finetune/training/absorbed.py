@@ -136,9 +136,8 @@ class Crossing:
         """Tell whether this takes fewer multiplications than keys and values of all places."""
         states = self.states
         assert states is not None
-        if not {type(self.key), type(self.value)} <= {nn.Linear} and (
-            fused_lora.reason_against(self.key) or fused_lora.reason_against(self.value)
-        ):
+        adapted = (layer for layer in (self.key, self.value) if hasattr(layer, "base_layer"))
+        if any(fused_lora.reason_against(layer) for layer in adapted):
             return False  # an adapter that is off by now, or merged
         asked = query.shape[0] * query.shape[1] * query.shape[2] / len(states)  # of a row
         wide = out_features(self.key)

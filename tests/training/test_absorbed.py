@@ -120,8 +120,8 @@ def with_frozen_encoder(model):
     return model
 
 
-def with_lora(model):
-    options = {"r": 4, "lora_alpha": 10, "target_modules": ["q_proj", "k_proj", "v_proj"]}
+def with_lora(model, targets=("q_proj", "k_proj", "v_proj")):
+    options = {"r": 4, "lora_alpha": 10, "target_modules": list(targets)}
     adapted = peft.get_peft_model(model, peft.LoraConfig(**options))
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
@@ -136,7 +136,12 @@ def with_fused_lora(model):
     return model
 
 
-STRATEGIES = [full, with_frozen_encoder, with_lora, with_fused_lora]
+def with_lora_on_values_alone(model):
+    """Adapt what most do: queries and values, so that keys are plain."""
+    return with_lora(model, ("q_proj", "v_proj"))
+
+
+STRATEGIES = [full, with_frozen_encoder, with_lora, with_fused_lora, with_lora_on_values_alone]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
